@@ -1,0 +1,107 @@
+"""The web end: faces browsers, only ever stores, and holds no credentials."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flask import Flask, Response, request
+from flask_cors import CORS
+from flask_cors.core import FLASK_CORS_EVALUATED
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from gateway import collect, demo, health, origins
+from gateway.queues import open_inbox
+from gateway.refusals import Refusal
+from gateway.settings import Settings, require_secret_key
+
+STATIC = Path(__file__).parent.parent / "static"
+PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
+EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Session"]
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application. Raises SettingsError."""
+    require_secret_key(settings)
+    app = Flask(__name__, static_folder=STATIC)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    inbox = open_inbox(settings.queue, settings.queue_max_bytes, settings.min_free_bytes)
+    if settings.demo:
+        inbox = window = demo.Window(inbox)
+        shop_owner = next(iter(settings.sites.values()))
+        app.register_blueprint(demo.blueprint(shop_owner, window, settings.demo))
+    app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox))
+    app.register_blueprint(health.blueprint(inbox))
+    _answer_in_aws_shape(app)
+    _share_with_sites(app, settings)
+    _trust_proxies(app, settings.trusted_proxies)
+    return app
+
+
+def _answer_in_aws_shape(app: Flask) -> None:
+    """Every error is answered as AWS's SDKs read it, and none with a traceback."""
+
+    @app.errorhandler(Refusal)
+    def refused(refusal: Refusal) -> Response:
+        log.info("refused", extra={"reason": refusal.reason, "detail": str(refusal)})
+        response = refusal.response()
+        if refusal.reason == "foreign_origin":
+            # flask-cors knows the union of all sites' origins: another site's may not read this.
+            setattr(response, FLASK_CORS_EVALUATED, True)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response | HTTPException:
+        if error.code is None or error.code < 400:
+            return error  # a redirect
+        reason = error.name.lower().replace(" ", "_")
+        response = Refusal(error.code, reason, error.description or error.name).response()
+        if "Allow" in (headers := dict(error.get_headers())):
+            response.headers["Allow"] = headers["Allow"]
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(_error: Exception) -> Response:
+        log.exception("unexpected error", extra={"reason": "internal_error"})
+        return Refusal(500, "internal_error", "Something unexpected happened").response()
+
+
+def _share_with_sites(app: Flask, settings: Settings) -> None:
+    """CORS: with credentials for the sites' origins, without for the snippet's files.
+
+    A preflight can't know the site, so here all sites' origins count; each event's own site has
+    been checked by then.
+    """
+    everybody = [origin for site in settings.sites.values() for origin in site.origins]
+    CORS(
+        app,
+        resources={
+            "/events": {
+                "origins": [origins.pattern(everybody)],
+                "methods": ["POST"],
+                "supports_credentials": True,
+                "expose_headers": EXPOSED,
+                "max_age": PREFLIGHT_SECONDS,
+            },
+            "/static/*": {"origins": "*", "methods": ["GET"], "send_wildcard": True},
+        },
+        vary_header=False,  # it would be missing where no origin matched
+    )
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        response.headers["Vary"] = "Origin"
+        if request.path.startswith("/static/"):
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        return response
+
+
+def _trust_proxies(app: Flask, count: int) -> None:
+    """Believe what so many proxies in front say of the client, and nobody else."""
+    if count:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
+        )

@@ -1,0 +1,117 @@
+"""`POST /events`: browsers' beacons, and PutEvents requests of any AWS SDK, into the queue.
+
+The gates stand in the order of their cost; what passes them all is stored before the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from uuid import uuid4
+
+from flask import Blueprint, Response, jsonify, request
+
+from gateway import events, origins
+from gateway.queues import Inbox, QueueError, Record
+from gateway.refusals import Refusal
+from gateway.sessions import Sessions
+from gateway.settings import Site
+
+
+class Door:
+    """What the web end knows of one site: whom it lets in, and its sessions."""
+
+    def __init__(self, site: Site, secret_keys: Sequence[str]) -> None:
+        self.site = site
+        self.cookie = f"pz_sid_{site.key}"
+        self.sessions = Sessions(site.key, secret_keys, site.session_minutes)
+        self._own = origins.pattern(site.origins)
+
+    def admits(self, origin: str | None) -> bool:
+        """Whether a page of this origin may send the site's events."""
+        return self.site.allow_missing_origin if origin is None else bool(self._own.match(origin))
+
+
+def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbox) -> Blueprint:
+    """The route, with all that it needs handed in."""
+    routes = Blueprint("collect", __name__)
+    doors = {
+        name: door
+        for door in (Door(site, secret_keys) for site in sites.values())
+        for name in (door.site.key, door.site.tracking_id)
+    }
+
+    @routes.post("/events")
+    def put_events() -> Response:
+        now = time.time()
+        wanted = _read(request.get_data(cache=False))
+        door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
+        token = None
+        session_id = wanted.session_id
+        if session_id is None:
+            cookie = None if wanted.reset else request.cookies.get(door.cookie)
+            session, token = door.sessions.visit(cookie, now, lambda: uuid4().hex)
+            session_id = session.id
+        accepted, errors = events.accept(
+            wanted, event_types=door.site.event_types, now=now, new_id=lambda: str(uuid4())
+        )
+        if not accepted:
+            raise Refusal(
+                400, "invalid_event", "No event of the list is valid", {"eventList": errors}
+            )
+        _store(
+            inbox,
+            [Record(door.site.key, session_id, wanted.user_id, *event, now) for event in accepted],
+        )
+        response = _answer(len(accepted), errors)
+        if token is not None:
+            _set_cookie(response, door, token)
+        return response
+
+    return routes
+
+
+def _read(body: bytes) -> events.Request:
+    try:
+        return events.read(body)
+    except events.InvalidRequest as error:
+        raise Refusal(400, "invalid_request", str(error), error.errors) from None
+
+
+def _door(doors: Mapping[str, Door], tracking_id: str, origin: str | None) -> Door:
+    door = doors.get(tracking_id)
+    if door is None:
+        raise Refusal(404, "unknown_site", "No site has this trackingId")
+    if not door.admits(origin):
+        what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
+        raise Refusal(403, "foreign_origin", f"{what} is not among the site's origins")
+    return door
+
+
+def _store(inbox: Inbox, records: Sequence[Record]) -> None:
+    try:
+        inbox.put(records)
+    except QueueError as error:
+        raise Refusal(503, error.reason, "The queue cannot take events now") from error
+
+
+def _answer(accepted: int, errors: Mapping[int, events.Errors]) -> Response:
+    if not errors:
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        return response
+    rejected = [{"index": index, "errors": why} for index, why in errors.items()]
+    return jsonify({"accepted": accepted, "rejected": rejected})
+
+
+def _set_cookie(response: Response, door: Door, token: str) -> None:
+    everywhere = door.site.cookie_samesite == "None"
+    response.set_cookie(
+        door.cookie,
+        token,
+        max_age=door.sessions.lifetime,
+        domain=door.site.cookie_domain,
+        secure=everywhere or request.is_secure,  # browsers refuse SameSite=None without
+        httponly=True,
+        samesite=door.site.cookie_samesite,
+    )

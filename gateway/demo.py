@@ -1,0 +1,108 @@
+"""The demo shop at `/demo/`, with a window on what the gateway stored and PutEvents received.
+
+For trying out, not for production: what was stored is shown from this process's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from flask import Blueprint, Response, jsonify, request, send_from_directory
+
+from gateway.queues import Inbox, Record
+from gateway.settings import Site
+
+KEPT = 1000  # records
+SANDBOX_SECONDS = 2.0  # to answer
+
+SHOP = Path(__file__).parent.parent / "static" / "demo"
+
+
+class Window:
+    """An inbox that shows what went in through it."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._lock = Lock()
+        self._count = 0
+        self._seen: deque[dict[str, Any]] = deque(maxlen=KEPT)
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Store, then show."""
+        self._inbox.put(records)
+        with self._lock:
+            for record in records:
+                self._count += 1
+                self._seen.append(_shown(self._count, record))
+
+    def check(self) -> None:
+        """As the inbox itself does."""
+        self._inbox.check()
+
+    def since(self, number: int) -> dict[str, Any]:
+        """What was stored after that number, and the number to ask with next."""
+        with self._lock:
+            records = [shown for shown in self._seen if shown["n"] > number]
+            return {"next": self._count, "records": records}
+
+
+def _shown(number: int, record: Record) -> dict[str, Any]:
+    return {
+        "n": number,
+        "site": record.site,
+        "sessionId": record.session_id,
+        "userId": record.user_id,
+        "storedAt": time.time(),
+        "event": json.loads(record.event),
+    }
+
+
+def blueprint(site: Site, window: Window, delivery: str) -> Blueprint:
+    """The shop as a page of that site; `delivery` is `aws`, or the address of the sandbox."""
+    routes = Blueprint("demo", __name__, url_prefix="/demo")
+    sandbox = None if delivery == "aws" else delivery.rstrip("/")
+
+    @routes.get("/")
+    def shop() -> Response:
+        return send_from_directory(SHOP, "index.html")
+
+    @routes.get("/config.json")
+    def config() -> Response:
+        return jsonify(
+            {
+                "site": site.key,
+                "trackingId": site.tracking_id,
+                "delivery": "sandbox" if sandbox else "aws",
+                "sandboxUrl": sandbox,
+            }
+        )
+
+    @routes.get("/stored")
+    def stored() -> Response:
+        return jsonify(window.since(request.args.get("since", 0, type=int)))
+
+    @routes.get("/received")
+    def received() -> Response:
+        since = request.args.get("since", 0, type=int)
+        calls = _sandbox_calls(sandbox, since) if sandbox else None
+        return jsonify({"next": calls[-1]["id"] if calls else since, "calls": calls})
+
+    return routes
+
+
+def _sandbox_calls(sandbox: str, since: int) -> list[dict[str, Any]]:
+    """PutEvents calls that the sandbox received; none while it is out of reach."""
+    try:
+        with urlopen(f"{sandbox}/requests?since={since}", timeout=SANDBOX_SECONDS) as answer:  # noqa: S310
+            calls: list[dict[str, Any]] = json.load(answer)
+            return calls
+    except (URLError, TimeoutError, ValueError):
+        return []

@@ -1,0 +1,169 @@
+"""PutEvents' wire format as marshmallow schemas: a request's body → events fit to be queued.
+
+Pure: the clock and the event IDs are passed in. Limits come from botocore's service model
+`personalize-events/2018-03-22`, of which boto3 itself enforces only the minimums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from gateway import strict_json
+from gateway.fields import (
+    AttributionSource,
+    Name,
+    Number,
+    OptionalName,
+    Properties,
+    Text,
+    Timestamp,
+)
+
+EVENTS_A_REQUEST = 100
+EVENT_BYTES = 10 * 1024  # the documented quota
+CLOCK_TOLERANCE = 5.0  # seconds that a client's clock may be off before times are corrected
+
+Errors = dict[str, Any]
+
+
+class InvalidRequest(ValueError):
+    """The body as a whole can't be read; `errors` names members, as marshmallow does."""
+
+    def __init__(self, message: str, errors: Errors | None = None) -> None:
+        super().__init__(message)
+        self.errors = errors or {}
+
+
+class MetricAttributionSchema(Schema):
+    """PutEvents' MetricAttribution."""
+
+    eventAttributionSource = AttributionSource(required=True)
+
+
+class EventSchema(Schema):
+    """PutEvents' Event, in the model's order. `eventId` and `sentAt` may be left out here."""
+
+    eventId = Text()
+    eventType = Name(required=True)
+    eventValue = Number()
+    itemId = Name()
+    properties = Properties()
+    sentAt = Timestamp()
+    recommendationId = Text(40)
+    impression = fields.List(Name(), validate=validate.Length(1, 25))
+    metricAttribution = fields.Nested(MetricAttributionSchema)
+
+
+class RequestSchema(Schema):
+    """PutEvents' request around the events, and the members that are ours."""
+
+    trackingId = Text(required=True)
+    userId = OptionalName()
+    sessionId = OptionalName()
+    eventList = fields.List(
+        fields.Raw(), required=True, validate=validate.Length(1, EVENTS_A_REQUEST)
+    )
+    clientTime = Timestamp()
+    reset = fields.Boolean(truthy={True}, falsy={False})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose events are still as they were received."""
+
+    tracking_id: str
+    user_id: str | None
+    session_id: str | None
+    event_list: list[Any]
+    client_time: float | None  # epoch seconds
+    reset: bool  # the events begin a new session
+    anonymised: bool  # its userId was a placeholder
+
+
+class Event(NamedTuple):
+    """One event fit for PutEvents; both texts are JSON objects."""
+
+    event_id: str
+    sent: str
+    received: str | None  # where it differs from what will be sent
+
+
+_REQUEST, _EVENT = RequestSchema(), EventSchema()
+
+
+def read(body: bytes) -> Request:
+    """Read a request's body; raise InvalidRequest where nothing of it can be accepted."""
+    try:
+        members = strict_json.loads(body)
+    except strict_json.InvalidJson as error:
+        raise InvalidRequest(f"The body is unreadable: {error}") from None
+    values = _load(_REQUEST, members)
+    return Request(
+        tracking_id=values["trackingId"],
+        user_id=values.get("userId"),
+        session_id=values.get("sessionId"),
+        event_list=values["eventList"],
+        client_time=values.get("clientTime"),
+        reset=values.get("reset", False),
+        anonymised="userId" in values and values["userId"] is None,
+    )
+
+
+def accept(
+    request: Request, *, event_types: Collection[str], now: float, new_id: Callable[[], str]
+) -> tuple[list[Event], dict[int, Errors]]:
+    """Check each event by itself: those fit to be queued, and the others' errors by index.
+
+    `event_types` are the site's; none means any. `now` is in epoch seconds.
+    """
+    shift = 0.0 if request.client_time is None else now - request.client_time
+    if abs(shift) <= CLOCK_TOLERANCE:
+        shift = 0.0
+    events, errors = [], {}
+    for index, received in enumerate(request.event_list):
+        try:
+            events.append(_event(received, event_types, now, shift, new_id))
+        except InvalidRequest as error:
+            errors[index] = error.errors
+    return events, errors
+
+
+def _event(
+    received: Any, event_types: Collection[str], now: float, shift: float, new_id: Callable[[], str]
+) -> Event:
+    values = _load(_EVENT, received)
+    if event_types and values["eventType"] not in event_types:
+        raise InvalidRequest("", {"eventType": ["Not among the site's event_types."]})
+    values = {"eventId": values.pop("eventId", None) or new_id(), **values}
+    values["sentAt"] = max(values["sentAt"] + shift, 0.0) if "sentAt" in values else now
+    sent = strict_json.dumps(values)
+    if len(sent.encode()) > EVENT_BYTES:
+        raise InvalidRequest("", {"_schema": [f"Longer than {EVENT_BYTES} bytes as JSON."]})
+    return Event(
+        values["eventId"], sent, None if values == received else strict_json.dumps(received)
+    )
+
+
+def _load(schema: Schema, members: Any) -> dict[str, Any]:
+    """Load one JSON object, where null means that a known member is not set."""
+    if not isinstance(members, dict):
+        raise InvalidRequest("Not a JSON object", {"_schema": ["Not a JSON object."]})
+    try:
+        known = schema.fields
+        given = {name: v for name, v in members.items() if v is not None or name not in known}
+        return dict(schema.load(given))
+    except ValidationError as error:
+        errors = {name: _explain(schema, name, why) for name, why in error.messages_dict.items()}
+        raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
+
+
+def _explain(schema: Schema, name: str, messages: Any) -> Any:
+    if messages != ["Unknown field."]:
+        return messages
+    nearest = get_close_matches(name, schema.fields, 1)
+    return [f"Unknown field: did you mean {nearest[0]}?" if nearest else "Unknown field."]

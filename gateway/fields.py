@@ -1,0 +1,158 @@
+"""marshmallow fields for PutEvents' members. Limits: botocore `personalize-events/2018-03-22`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from gateway import strict_json
+
+# What broken templates send in place of a value.
+PLACEHOLDERS = frozenset({"null", "undefined", "NaN", "[object Object]"})
+
+# AWS refuses these as keys of properties, in any case.
+RESERVED_KEYS = frozenset(
+    {"userid", "sessionid", "eventtype", "timestamp", "recommendationid", "impression"}
+)
+
+NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?", re.ASCII)
+MILLISECONDS_FROM = 1e11  # as seconds the year 5138, as milliseconds 1973
+LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text stands for no value at all."""
+    return not text.strip() or text in PLACEHOLDERS
+
+
+def _storable(text: str) -> None:
+    if strict_json.UNSTORABLE.search(text):
+        raise ValidationError("Holds U+0000 or a lone surrogate.")
+
+
+def _meaningful(text: str) -> None:
+    if is_placeholder(text):
+        raise ValidationError(f"{text!a} is a placeholder, not a value.")
+
+
+def _printable_ascii(text: str) -> None:
+    # The model's ^[\x20-\x7E]*[\x21-\x7E]+[\x20-\x7E]*$ in linear time: that one backtracks.
+    if not (text.isascii() and text.isprintable() and text.strip(" ")):
+        raise ValidationError("Must be printable ASCII, and not only blanks.")
+
+
+class Text(fields.String):
+    """A text of 1 to `longest` characters; further checks are passed as `also`."""
+
+    def __init__(self, longest: int = 256, *also: Any, **kwargs: Any) -> None:
+        super().__init__(validate=[validate.Length(1, longest), _storable, *also], **kwargs)
+
+
+class Name(Text):
+    """A Text that names something, so that placeholders are refused."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(256, _meaningful, **kwargs)
+
+
+class OptionalName(Text):
+    """A Text of which a placeholder means that none was given: None."""
+
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(value, str) and is_placeholder(value):
+            return None
+        return super().deserialize(value, *args, **kwargs)
+
+
+class AttributionSource(Text):
+    """A Text of up to 1024 characters of printable ASCII."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(1024, _printable_ascii, **kwargs)
+
+
+class Number(fields.Float):
+    """A finite JSON number; a text is none."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if isinstance(value, str):
+            raise self.make_error("invalid")
+        number: float = super()._deserialize(value, attr, data, **kwargs)
+        return number
+
+
+class Timestamp(fields.Field[float]):
+    """Seconds or milliseconds since 1970, also as text, or ISO 8601 (UTC if naive) → seconds."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own way
+        "invalid": "Not a time: give seconds or milliseconds since 1970, or ISO 8601.",
+        "range": "Not a time between the years 1970 and 9999.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if isinstance(value, str):
+            value = float(value) if NUMBER.fullmatch(value) else self._iso8601(value)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.make_error("invalid")
+        if not 0 <= value <= LAST_SECOND * 1000:
+            raise self.make_error("range")
+        return value / 1000 if value >= MILLISECONDS_FROM else float(value)
+
+    def _iso8601(self, text: str) -> float:
+        try:
+            moment = datetime.fromisoformat(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            raise self.make_error("invalid") from None
+
+
+class Properties(fields.Field[str]):
+    """A JSON object, or a text holding one, of scalars → its JSON text of at most 1024 characters.
+
+    The API's map is of strings, so other scalars become strings; a null is a key not set.
+    """
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's own way
+        "invalid": "Not a JSON object, nor a text that holds one.",
+        "length": "Longer than 1024 characters as JSON.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        given = self._object(value)
+        errors = {key: [why] for key, item in given.items() if (why := _refused(key, item))}
+        if errors:
+            raise ValidationError(errors)
+        members = {key: _scalar(item) for key, item in given.items() if item is not None}
+        text = value if members == given and isinstance(value, str) else strict_json.dumps(members)
+        if len(text) > 1024:
+            raise self.make_error("length")
+        return text
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, str):
+            try:
+                value = strict_json.loads(value)
+            except strict_json.InvalidJson as error:
+                raise ValidationError(f"The text is unreadable: {error}.") from None
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        return value
+
+
+def _refused(key: str, value: Any) -> str | None:
+    if key.casefold() in RESERVED_KEYS:
+        return "Reserved by PutEvents."
+    if isinstance(value, dict | list):
+        return "Nested values are not possible: the API's map is of strings."
+    if strict_json.UNSTORABLE.search(f"{key}{value}"):
+        return "Holds U+0000 or a lone surrogate."
+    if value in (float("inf"), float("-inf")):
+        return "Not a finite number."
+    return None
+
+
+def _scalar(value: Any) -> str:
+    return value if isinstance(value, str) else strict_json.dumps(value)

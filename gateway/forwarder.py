@@ -1,0 +1,211 @@
+"""The forwarder end: take → batch → send → settle, for each site at its own pace.
+
+One thread owns the queue and every decision; sending alone happens in threads, a few for each
+site, so that a site that is slow or broken holds up no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from gateway import batches
+from gateway.batches import Call, CallFailed, Refused, Retry
+from gateway.pace import SLOWEST, Pace
+from gateway.queues import Burial, Outbox, QueueError, Release, Taken
+
+LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
+TIDY_EVERY = 1.0  # seconds
+PATIENCE = 6  # failures in a row after which `run_once` gives a site up
+GRACE = 20.0  # seconds to finish what is in flight, more than a call can take
+CALLS_AT_ONCE = 16  # for each site
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What became of a session's records once their calls were made."""
+
+    site: str
+    started: float
+    attempts: Counter[int] = field(default_factory=Counter)  # calls by handle
+    delivered: list[Taken] = field(default_factory=list)
+    refused: list[Burial] = field(default_factory=list)  # each in a call of its own
+    kept: list[Taken] = field(default_factory=list)
+    failure: CallFailed | None = None
+
+    def bury(self, item: Taken, reason: str, message: str) -> Burial:
+        """A dead letter of these attempts."""
+        return Burial(item, reason, message, item.attempts + self.attempts[item.handle])
+
+    def release(self, item: Taken, delay: float) -> Release:
+        """Back into the queue, with these attempts counted."""
+        return Release(item, self.attempts[item.handle], delay)
+
+
+class Forwarder:
+    """Delivers an outbox through `send(call)`, which returns, or raises CallFailed."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        send: Callable[[Call], None],
+        *,
+        max_age: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._outbox = outbox
+        self._send = send
+        self._max_age = max_age
+        self._clock = clock
+        self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(CALLS_AT_ONCE))
+        self._queue_pace = Pace(0)  # remembers what was said of the queue itself
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        # What the queue is to be told next.
+        self._acked: list[Taken] = []
+        self._buried: list[Burial] = []
+        self._released: list[Release] = []
+        self._tidied_at = 0.0
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Take no more, finish what is in flight, leave the rest. Safe in a signal handler."""
+        self.stopping = True
+
+    def run(self) -> None:
+        """Deliver until stopped."""
+        while not self.stopping:
+            self.step()
+        self._finish()
+
+    def run_once(self) -> None:
+        """Deliver what is there; give a site up that keeps failing."""
+        while self.step() and not self.stopping:
+            pass
+        self._finish()
+
+    def step(self) -> bool:
+        """Settle, take, send and linger; whether anything is left that may yet be sent."""
+        try:
+            self._settle()
+            taken = self._outbox.take(self._room)
+            for run in batches.runs(taken):
+                self._launch(run)
+            self._tidy()
+        except QueueError as error:
+            self._say(self._queue_pace, "the queue", error.reason, str(error))
+            time.sleep(LINGER)
+        self._gather(LINGER)
+        return bool(self._acked or self._buried or self._released) or any(
+            pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
+        )
+
+    def _room(self, site: str) -> int:
+        return self._paces[site].room(self._clock())
+
+    def _tidy(self) -> None:
+        if self._clock() - self._tidied_at >= TIDY_EVERY:
+            self._tidied_at = self._clock()
+            self._outbox.tidy()
+
+    def _launch(self, run: list[Taken]) -> None:
+        site, now = run[0].record.site, self._clock()
+        outcome = Outcome(site, now)
+        fresh = []
+        for item in run:
+            if now - item.record.received_at <= self._max_age:
+                fresh.append(item)
+            else:
+                why = f"not delivered within {self._max_age:.0f} s"
+                self._buried.append(outcome.bury(item, "expired", why))
+        if site not in self._threads:
+            self._threads[site] = ThreadPoolExecutor(CALLS_AT_ONCE, f"send-{site}")
+        self._paces[site].in_flight += 1
+        self._threads[site].submit(self._deliver, fresh, outcome)
+
+    def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
+        """In a thread: make a session's calls, one after another, until one fails."""
+        waiting = deque(batches.calls(run))
+        while waiting:
+            call = waiting.popleft()
+            outcome.attempts.update(item.handle for item in call.taken)
+            try:
+                self._send(call)
+            except Refused as refusal:
+                if len(call.taken) > 1:
+                    waiting.extendleft(reversed(batches.halves(call)))
+                else:
+                    burial = outcome.bury(call.taken[0], refusal.reason, str(refusal))
+                    outcome.refused.append(burial)
+            except Exception as error:  # whatever it was, what was taken must come back
+                outcome.failure = error if isinstance(error, CallFailed) else _surprise(error)
+                outcome.kept = [item for left in (call, *waiting) for item in left.taken]
+                break
+            else:
+                outcome.delivered += call.taken
+        self._outcomes.put(outcome)
+
+    def _gather(self, seconds: float) -> None:
+        """Wait a little for an outcome, and judge all that are there."""
+        with suppress(queue.Empty):
+            self._judge(self._outcomes.get(timeout=seconds))
+            while True:
+                self._judge(self._outcomes.get_nowait())
+
+    def _judge(self, outcome: Outcome) -> None:
+        """Draw the conclusions: what becomes of each record, and how the site is faring."""
+        pace, now = self._paces[outcome.site], self._clock()
+        pace.in_flight -= 1
+        self._acked += outcome.delivered
+        if outcome.delivered:
+            pace.success(outcome.started, now)
+        for burial in outcome.refused:
+            if pace.is_poison(burial.taken.handle, outcome.started, bool(outcome.delivered)):
+                self._buried.append(burial)
+                self._say(pace, outcome.site, burial.reason, burial.message)
+            else:
+                delay = min(SLOWEST, 2.0 ** min(burial.attempts, 10))
+                self._released.append(outcome.release(burial.taken, delay))
+        failure = outcome.failure or pace.suspicion(outcome.refused)
+        if failure:
+            pace.failure(failure, outcome.started, now)
+            self._say(pace, outcome.site, failure.reason, str(failure))
+        self._released += [outcome.release(item, 0.0) for item in outcome.kept]
+
+    def _settle(self) -> None:
+        """Tell the queue what became of it all, in one transaction."""
+        if self._acked or self._buried or self._released:
+            self._outbox.settle(self._acked, self._buried, self._released)
+            self._acked, self._buried, self._released = [], [], []
+
+    def _finish(self) -> None:
+        """Wait for what is in flight, as long as the grace lasts, and settle it."""
+        deadline = time.monotonic() + GRACE
+        while self._in_flight() and time.monotonic() < deadline:
+            self._gather(LINGER)
+        try:
+            self._settle()
+        except QueueError as error:  # it stays queued, and is sent again with the same eventIds
+            self._say(self._queue_pace, "the queue", error.reason, str(error))
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _in_flight(self) -> int:
+        return sum(pace.in_flight for pace in self._paces.values())
+
+    def _say(self, pace: Pace, who: str, reason: str, message: str) -> None:
+        if pace.worth_saying(reason, self._clock()):
+            log.warning("%s: %s: %s", who, reason, message)
+
+
+def _surprise(error: Exception) -> Retry:
+    log.error("unexpected error while sending", exc_info=error)
+    return Retry("unexpected", repr(error))

@@ -1,0 +1,42 @@
+"""Which origins are a site's own: exact ones, and `https://*.example.com` for its subdomains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv6Address
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+HOST = re.compile(rf"(?:\*\.)?{LABEL}(?:\.{LABEL})*", re.ASCII)
+
+
+def normalise(origin: str) -> str:
+    """Write an origin as browsers do: lower case, no default port; ValueError if it is none."""
+    parts = urlsplit(origin.strip().lower())
+    scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError(f"{origin!r} is not an origin: it begins with http:// or https://")
+    bare = f"{scheme}://{parts.netloc}"
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"{origin!r} is not an origin but an address: write {bare!r}")
+    if ":" in host:
+        try:
+            host = f"[{IPv6Address(host).compressed}]"
+        except AddressValueError:
+            raise ValueError(f"{origin!r}: no such IPv6 address") from None
+    elif not HOST.fullmatch(host):
+        raise ValueError(f"{origin!r}: {host!r} is not a host name (a wildcard is a leading '*.')")
+    return f"{scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}")
+
+
+def pattern(origins: Iterable[str]) -> re.Pattern[str]:
+    """One expression that matches exactly these normalised origins, dot boundaries kept.
+
+    flask-cors takes raw text with a `*` or `[` for a regular expression of its own, so everything
+    is escaped and anchored here.
+    """
+    subdomains = rf"(?:{LABEL}\.)+"
+    alternatives = (re.escape(origin).replace(r"\*\.", subdomains) for origin in origins)
+    return re.compile(rf"(?:{'|'.join(alternatives)})\Z" if origins else r"(?!)")

@@ -1,0 +1,82 @@
+"""How a site is faring: what is under way, how long to leave it alone, whom to suspect. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.batches import CallFailed, Misconfigured, Retry
+from gateway.queues import Burial
+
+SLOWEST = 60.0  # seconds, the longest that a site waits before it is tried again
+FIRST_WAIT, FIRST_SLOW_WAIT = 0.5, 5.0  # seconds, doubled with each failure
+SUSPECTS = 20  # events refused in a row, none accepted, that put the blame on the site
+SAY_EVERY = 60.0  # seconds between log lines on the same trouble
+
+
+@dataclass
+class Pace:
+    """One site's. Times are the forwarder's clock in seconds."""
+
+    calls_at_once: int
+    in_flight: int = 0
+    failures: int = 0
+    failed_at: float = float("-inf")
+    wait_until: float = float("-inf")
+    succeeded_at: float = float("-inf")
+    refused_in_a_row: int = 0
+    suspects: dict[int, float] = field(default_factory=dict)  # handle → first refused
+    said: dict[str, float] = field(default_factory=dict)  # reason → last logged
+
+    def room(self, now: float) -> int:
+        """Sessions that may be sent now; only one, to try, after a failure."""
+        if now < self.wait_until:
+            return 0
+        return (1 if self.failures else self.calls_at_once) - self.in_flight
+
+    def success(self, started: float, now: float) -> None:
+        """A call that began at `started` was accepted."""
+        self.succeeded_at = now
+        self.refused_in_a_row = 0
+        if started >= self.failed_at:
+            self.failures, self.wait_until = 0, now
+
+    def failure(self, failure: CallFailed, started: float, now: float) -> None:
+        """A call failed: wait longer each time, with full jitter, and as long as AWS asks for.
+
+        Calls that began before the last failure are of the same volley and count once.
+        """
+        if started < self.failed_at:
+            return
+        slow = isinstance(failure, Misconfigured)
+        longest = min(SLOWEST, (FIRST_SLOW_WAIT if slow else FIRST_WAIT) * 2**self.failures)
+        asked = failure.retry_after if isinstance(failure, Retry) else 0.0
+        self.failures = min(self.failures + 1, 30)
+        self.failed_at = now
+        wait = random.uniform(longest / 2 if slow else 0.0, longest)  # noqa: S311 - no secret
+        self.wait_until = now + max(wait, min(asked, SLOWEST))
+
+    def is_poison(self, handle: int, started: float, others_accepted: bool) -> bool:
+        """Whether a refused event is to blame itself: its site has accepted others since."""
+        if others_accepted or self.succeeded_at > self.suspects.get(handle, started):
+            self.suspects.pop(handle, None)
+            return True
+        if len(self.suspects) >= 50 * SUSPECTS:  # a forgotten one is only suspected later
+            self.suspects.clear()
+        self.suspects.setdefault(handle, started)
+        return False
+
+    def suspicion(self, refused: Sequence[Burial]) -> Misconfigured | None:
+        """The site's own fault, where event after event is refused and none accepted."""
+        self.refused_in_a_row += len(refused)
+        if not refused or self.refused_in_a_row < SUSPECTS:
+            return None
+        return Misconfigured("all_refused", f"every event is refused: {refused[-1].message}")
+
+    def worth_saying(self, reason: str, now: float) -> bool:
+        """Whether this was not logged within the last minute."""
+        if now - self.said.get(reason, float("-inf")) < SAY_EVERY:
+            return False
+        self.said[reason] = now
+        return True

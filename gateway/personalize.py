@@ -1,0 +1,118 @@
+"""The one room that calls PutEvents. It sorts what can go wrong into what the forwarder knows.
+
+boto3's own retries are off: when to try again is the forwarder's to decide, for each attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's, for what never arrived
+    HTTPClientError,
+)
+
+from gateway.batches import Call, Misconfigured, Refused, Retry
+from gateway.settings import Site
+
+CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=10,
+    retries={"total_max_attempts": 1},
+    max_pool_connections=64,
+    tcp_keepalive=True,
+    parameter_validation=False,  # the events were validated before they were queued
+)
+
+THROTTLED = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+)
+TRACKING_ID = re.compile(r"tracking\W?id|event\W?tracker", re.IGNORECASE)
+
+
+class Personalize:
+    """PutEvents for every site, each with its own tracking ID, region and role."""
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self._sites = sites
+        self._clients: dict[tuple[str | None, str | None], Any] = {}
+        self._opening = threading.Lock()  # boto3 makes clients one at a time; they are shared then
+
+    def send(self, call: Call) -> None:
+        """Make one call; raise Retry, Misconfigured or Refused where it was not accepted."""
+        site = self._sites.get(call.site)
+        if site is None:
+            raise Misconfigured("unknown_site", f"the sites file has no [sites.{call.site}]")
+        try:
+            self._client(site).put_events(**_request(site, call))
+        except ClientError as error:
+            raise _sorted(error) from error
+        except (ConnectionError, HTTPClientError) as error:
+            raise Retry("unreachable", str(error)) from error
+        except BotoCoreError as error:  # no region, no credentials, no such profile …
+            raise Misconfigured("aws_setup", str(error)) from error
+
+    def _client(self, site: Site) -> Any:
+        key = site.region, site.role_arn
+        with self._opening:
+            if key not in self._clients:
+                self._clients[key] = _session(site.role_arn).client(
+                    "personalize-events", region_name=site.region, config=CONFIG
+                )
+            return self._clients[key]
+
+
+def _request(site: Site, call: Call) -> dict[str, Any]:
+    request = {
+        "trackingId": site.tracking_id,
+        "sessionId": call.session_id,
+        "eventList": [json.loads(item.record.event) for item in call.taken],
+    }
+    return request if call.user_id is None else {**request, "userId": call.user_id}
+
+
+def _session(role_arn: str | None) -> boto3.Session:
+    """boto3's usual chain, and from there on the role where a site names one."""
+    if role_arn is None:
+        return boto3.Session()
+    source, assumed = botocore.session.get_session(), botocore.session.get_session()
+    fetcher = AssumeRoleCredentialFetcher(
+        source.create_client,
+        source.get_credentials(),
+        role_arn,
+        extra_args={"RoleSessionName": "personalize-gateway"},
+    )
+    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    return boto3.Session(botocore_session=assumed)
+
+
+def _sorted(error: ClientError) -> Retry | Misconfigured | Refused:
+    code = error.response.get("Error", {}).get("Code", "")
+    answer: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
+    status = answer.get("HTTPStatusCode", 0)
+    message = str(error)
+    if code in THROTTLED or status == 429:
+        return Retry("throttled", message, _retry_after(answer))
+    if status >= 500 or status in (408, 409):
+        return Retry("aws_error", message, _retry_after(answer))
+    if status in (401, 403, 404):
+        return Misconfigured("access_denied" if status != 404 else "not_found", message)
+    if TRACKING_ID.search(message):
+        return Misconfigured("tracking_id", message)
+    return Refused("refused", message)
+
+
+def _retry_after(answer: Mapping[str, Any]) -> float:
+    """Seconds; 0 where AWS names none (or a date, which it doesn't)."""
+    text = answer.get("HTTPHeaders", {}).get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0

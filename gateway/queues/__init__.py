@@ -1,0 +1,129 @@
+"""The queue between the two ends: what both may rely on, whatever it is built on.
+
+The web end puts records and knows, once `put` returns, that they are durable. The forwarder end
+takes them, sends them, and settles each: acked (delivered), released (later again) or buried (a
+dead letter). What was taken and not settled when a process dies is taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class Record(NamedTuple):
+    """An event as it waits. What is sent for its site's key is looked up when sending."""
+
+    site: str
+    session_id: str
+    user_id: str | None
+    event_id: str
+    event: str  # JSON text of PutEvents' Event
+    received: str | None  # JSON text of the event as it came, where it differs
+    received_at: float  # epoch seconds
+
+
+class Taken(NamedTuple):
+    """A record in the forwarder's hands, the handle to settle it by, and the calls it was in."""
+
+    handle: int
+    record: Record
+    attempts: int
+
+
+class Release(NamedTuple):
+    """A record to be taken again, in `delay` seconds at the earliest; `attempts` are added."""
+
+    taken: Taken
+    attempts: int
+    delay: float
+
+
+class Burial(NamedTuple):
+    """Why a record can't be delivered: a reason code, and the message that came with it."""
+
+    taken: Taken
+    reason: str
+    message: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What waits: counts of events, and the age of the oldest in seconds."""
+
+    queued: int
+    in_flight: int
+    dead: int
+    oldest_seconds: float | None
+
+
+class QueueError(Exception):
+    """The queue can't do it now; `reason` is a short code, the message says more."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class QueueFull(QueueError):
+    """Storing more would pass the queue's size limit or eat into the disk's reserve."""
+
+
+class QueueUnavailable(QueueError):
+    """The storage fails: its message names the fault."""
+
+
+class Inbox(Protocol):
+    """The web end."""
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Store all or none; on return they are durable. Raises QueueError."""
+
+    def check(self) -> None:
+        """Raise QueueError where `put` could not store an event now."""
+
+
+class Outbox(Protocol):
+    """The forwarder end. Used by one thread."""
+
+    def take(self, room: Callable[[str], int]) -> list[Taken]:
+        """Records of up to `room(site)` sessions of each site, the oldest first."""
+
+    def settle(
+        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+    ) -> None:
+        """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
+
+    def tidy(self) -> None:
+        """Give back space; called now and then."""
+
+
+class Lease(Protocol):
+    """The right to be a queue's forwarder, where only one may be."""
+
+    def acquire(self) -> bool:
+        """Whether it is ours now."""
+
+
+def open_inbox(url: str, max_bytes: int, min_free_bytes: int) -> Inbox:
+    """The web end of the queue at a URL. Nothing is opened before it is used."""
+    from gateway.queues.sqlite import SqliteInbox
+
+    return SqliteInbox(sqlite_path(url), max_bytes, min_free_bytes)
+
+
+def open_outbox(url: str) -> tuple[Lease, Outbox]:
+    """The forwarder end of the queue at a URL, to be used once its lease is acquired."""
+    from gateway.queues.sqlite import SqliteOutbox
+    from gateway.queues.sqlite_file import ForwarderLock
+
+    path = sqlite_path(url)
+    return ForwarderLock(path), SqliteOutbox(path)
+
+
+def sqlite_path(url: str) -> Path:
+    """`sqlite:///relative.db` or `sqlite:////absolute.db` → its path."""
+    return Path(url.removeprefix("sqlite:///")).absolute()

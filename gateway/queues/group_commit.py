@@ -1,0 +1,90 @@
+"""Group commit: callers that wait at the same moment share one transaction and one fsync."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class _Entry(Generic[Item]):
+    """One caller's items, and the lock that it waits on until they are committed."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.error: BaseException | None = None
+        self.leads = False
+        self._settled = threading.Lock()
+        self._settled.acquire()
+
+    def wait(self) -> None:
+        self._settled.acquire()
+
+    def wake(self) -> None:
+        self._settled.release()
+
+
+class GroupCommit(Generic[Item]):
+    """Calls `store(items)` for everything that has gathered while the last call was under way.
+
+    There is no thread of its own: the first caller leads, commits for all who wait with it, and
+    hands the lead to one of those who came meanwhile. So it is the same code in a worker of
+    threads, of greenlets, or of neither.
+    """
+
+    def __init__(self, store: Callable[[Sequence[Item]], None]) -> None:
+        self._store = store
+        self._mutex = threading.Lock()
+        self._waiting: list[_Entry[Item]] = []
+        self._busy = False
+
+    def commit(self, items: Sequence[Item]) -> None:
+        """Return when the items are stored; raise what `store` raised."""
+        entry = _Entry(items)
+        with self._mutex:
+            self._waiting.append(entry)
+            entry.leads, self._busy = not self._busy, True
+        if not entry.leads:
+            entry.wait()
+        if entry.leads:
+            self._lead()
+        if entry.error:
+            raise entry.error
+
+    def _lead(self) -> None:
+        with self._mutex:
+            group, self._waiting = self._waiting, []
+        try:
+            off_the_loop(self._store, [item for entry in group for item in entry.items])
+        except BaseException as error:  # whatever it was, everybody who waited must hear it
+            for entry in group:
+                entry.error = error
+        for entry in group:
+            entry.leads = False
+            entry.wake()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            self._busy = bool(self._waiting)
+            if self._busy:
+                self._waiting[0].leads = True
+                self._waiting[0].wake()
+
+
+def off_the_loop(function: Callable[..., Result], *args: Any) -> Result:
+    """Call where a slow disk holds up no greenlet: in gevent's native threads, where gevent runs.
+
+    Under gevent a `threading.Thread` is a greenlet too, and a call into SQLite stalls them all.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return function(*args)
+    import gevent
+
+    result: Result = gevent.get_hub().threadpool.apply(function, args)
+    return result

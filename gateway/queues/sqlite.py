@@ -1,0 +1,185 @@
+"""The queue on one machine: a SQLite file in WAL mode.
+
+Many web workers put, one forwarder takes. The lease is the lock on the file: whoever holds it is
+the only forwarder, so what is in flight is known from its memory, and nothing is written for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gateway.queues import Burial, QueueFull, Record, Release, Taken
+from gateway.queues.group_commit import GroupCommit, off_the_loop
+from gateway.queues.sqlite_file import Database
+
+HEADS = 500  # records of a site that the forwarder looks ahead, to learn which sessions wait
+RUN = 10  # records of a session taken at once: what fits into one PutEvents call
+CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the file
+NEGLECTED_LOG_BYTES = 64 << 20  # from which the web end does it, as there seems to be no forwarder
+VACUUM_PAGES = 256  # free pages given back to the file system at a time
+
+COLUMNS = ", ".join(Record._fields)
+INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
+           SELECT {COLUMNS}, ?, ?, ?, ? FROM queue WHERE id = ?"""
+HEADS_OF_SITE = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
+RUN_OF_SESSION = f"""SELECT id, attempts, {COLUMNS} FROM queue
+                     WHERE site = ? AND session_id = ? ORDER BY id LIMIT ?"""
+# The sites that have records, by hops from one to the next in the index.
+SITES = """WITH RECURSIVE hop(site) AS (
+               SELECT min(site) FROM queue
+               UNION ALL
+               SELECT (SELECT min(site) FROM queue WHERE site > hop.site) FROM hop
+               WHERE hop.site IS NOT NULL
+           ) SELECT site FROM hop WHERE site IS NOT NULL"""
+
+
+class SqliteInbox:
+    """The web end: durable once `put` returns (`synchronous=FULL`: fsynced)."""
+
+    def __init__(self, path: Path, max_bytes: int, min_free_bytes: int) -> None:
+        self._database = Database(path, "FULL")
+        self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
+        self._group: GroupCommit[Record] = GroupCommit(self._store)
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Store all or none; on return they are on disk."""
+        self._group.commit(records)
+
+    def check(self) -> None:
+        """Raise QueueError where `put` could not store an event now."""
+        off_the_loop(self._check)
+
+    def _check(self) -> None:
+        database = Database(self._database.path, "FULL")  # the other one may be in use
+        try:
+            with database.transaction() as db:
+                self._require_room(database, db)
+        finally:
+            database.close()
+
+    def _store(self, records: Sequence[Record]) -> None:
+        database = self._database
+        with database.transaction() as db:
+            self._require_room(database, db)
+            db.executemany(INSERT, records)
+        database.fold_log(NEGLECTED_LOG_BYTES)
+
+    def _require_room(self, database: Database, db: sqlite3.Connection) -> None:
+        if database.size(db) >= self._max_bytes:
+            raise QueueFull("queue_full", f"the queue has reached {self._max_bytes} bytes")
+        disk = os.statvfs(database.path.parent)
+        if disk.f_bavail * disk.f_frsize < self._min_free_bytes:
+            raise QueueFull("disk_reserve", f"less than {self._min_free_bytes} bytes of disk free")
+
+
+class _Line:
+    """A site's sessions that wait, in order, and how far its records have been looked through."""
+
+    def __init__(self) -> None:
+        self.cursor = 0
+        self.ready: deque[str] = deque()
+        self.known: set[str] = set()  # ready or in flight
+
+
+class SqliteOutbox:
+    """The forwarder end; its holder has the ForwarderLock.
+
+    A session is taken whole runs at a time, and not again before all that was taken of it is
+    settled: so its order holds, and calls fill up by themselves when there is a backlog.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._database = Database(path, "NORMAL")  # an ack lost with the power is only a resend
+        self._clock = clock
+        self._lines: dict[str, _Line] = {}
+        # Sessions in flight: how many records are outstanding, and the delay then asked for.
+        self._outstanding: dict[tuple[str, str], tuple[int, float]] = {}
+        self._delayed: list[tuple[float, str, str]] = []  # heap: due, site, session
+
+    def take(self, room: Callable[[str], int]) -> list[Taken]:
+        """Records of up to `room(site)` sessions of each site, the oldest first."""
+        taken: list[Taken] = []
+        self._wake()
+        with self._database.reading() as db:
+            for (site,) in db.execute(SITES).fetchall():
+                for _ in range(room(site)):
+                    run = self._run(db, site)
+                    taken += run
+                    if not run:
+                        break
+        return taken
+
+    def settle(
+        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+    ) -> None:
+        """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
+        died_at = self._clock()
+        with self._database.transaction() as db:
+            for taken, reason, message, attempts in buried:
+                db.execute(BURY, (reason, message, attempts, died_at, taken.handle))
+            gone = [*acked, *(burial.taken for burial in buried)]
+            db.executemany("DELETE FROM queue WHERE id = ?", [(item.handle,) for item in gone])
+            db.executemany(
+                "UPDATE queue SET attempts = attempts + ? WHERE id = ?",
+                [(release.attempts, release.taken.handle) for release in released],
+            )
+        for item in gone:
+            self._settled(item, 0.0)
+        for release in released:
+            self._settled(release.taken, release.delay)
+
+    def tidy(self) -> None:
+        """Fold the log into the file and give free pages back, where there are enough of them."""
+        self._database.fold_log(CHECKPOINT_BYTES)
+        with self._database.reading() as db:
+            if db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES:
+                db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _run(self, db: sqlite3.Connection, site: str) -> list[Taken]:
+        """The oldest records of the session whose turn it is; none if no session waits."""
+        line = self._lines.setdefault(site, _Line())
+        if not line.ready:
+            self._look_ahead(db, site, line)
+        while line.ready:
+            session_id = line.ready.popleft()
+            rows = db.execute(RUN_OF_SESSION, (site, session_id, RUN)).fetchall()
+            if rows:
+                self._outstanding[site, session_id] = len(rows), 0.0
+                return [Taken(row[0], Record(*row[2:]), row[1]) for row in rows]
+            line.known.remove(session_id)
+        return []
+
+    def _look_ahead(self, db: sqlite3.Connection, site: str, line: _Line) -> None:
+        for handle, session_id in db.execute(HEADS_OF_SITE, (site, line.cursor, HEADS)).fetchall():
+            line.cursor = handle
+            if session_id not in line.known:
+                line.known.add(session_id)
+                line.ready.append(session_id)
+
+    def _settled(self, item: Taken, delay: float) -> None:
+        """A session of which nothing is outstanding any more may have more that waits."""
+        session = item.record.site, item.record.session_id
+        left, longest = self._outstanding.pop(session)
+        if left > 1:
+            self._outstanding[session] = left - 1, max(longest, delay)
+        else:
+            due = self._clock() + max(longest, delay)
+            heapq.heappush(self._delayed, (due, *session))
+
+    def _wake(self) -> None:
+        """Let the sessions whose delay is over wait in their lines again."""
+        while self._delayed and self._delayed[0][0] <= self._clock():
+            _, site, session_id = heapq.heappop(self._delayed)
+            self._lines[site].ready.append(session_id)

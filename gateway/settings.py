@@ -1,0 +1,271 @@
+"""Environment and sites file → frozen dataclasses; each problem is named before the start."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from gateway import origins
+
+SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
+
+# Kubernetes injects these into every pod beside a service that is called "gateway".
+KUBERNETES = re.compile(r"GATEWAY_(PORT(_.*)?|SERVICE_.*)")
+
+
+class SettingsError(Exception):
+    """A setting is unknown, malformed or contradictory; the message is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site of the sites file; `key` is its table's name there."""
+
+    key: str
+    tracking_id: str
+    origins: tuple[str, ...]
+    region: str | None
+    role_arn: str | None
+    session_minutes: int
+    cookie_domain: str | None
+    cookie_samesite: str
+    allow_missing_origin: bool
+    event_types: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the environment decides; sizes in bytes, ages in seconds."""
+
+    sites: Mapping[str, Site]
+    queue: str
+    secret_keys: tuple[str, ...] = field(repr=False)
+    forwarder: str
+    trusted_proxies: int
+    public_url: str
+    queue_max_bytes: int
+    min_free_bytes: int
+    max_body_bytes: int
+    max_age: int
+    demo: str | None
+
+
+class Origin(fields.String):
+    """An exact origin or a wildcard for subdomains, normalised."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        try:
+            return origins.normalise(super()._deserialize(value, attr, data, **kwargs))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class Keys(fields.String):
+    """Comma-separated keys → tuple."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        keys = tuple(key.strip() for key in value.split(","))
+        if not all(keys):
+            raise ValidationError("Holds an empty key.")
+        return keys
+
+
+class SiteSchema(Schema):
+    """A table `[sites.KEY]` of the sites file. Shapes are strict: TOML has types of its own."""
+
+    tracking_id = fields.String(required=True, validate=validate.Length(1, 256))
+    origins = fields.List(Origin(), required=True)
+    region = fields.String(load_default=None, validate=validate.Regexp(r"[a-z]{2}(-[a-z]+)+-\d\Z"))
+    role_arn = fields.String(
+        load_default=None, validate=validate.Regexp(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+\Z")
+    )
+    session_minutes = fields.Integer(
+        load_default=30, strict=True, validate=validate.Range(1, 24 * 60)
+    )
+    cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
+    cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
+    allow_missing_origin = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
+
+
+class EnvironmentSchema(Schema):
+    """The environment: name, default and what it means, in the order of the reference table."""
+
+    sites_file = fields.String(
+        data_key="GATEWAY_SITES",
+        load_default="sites.toml",
+        metadata={"description": "Path of the sites file"},
+    )
+    queue = fields.String(
+        data_key="GATEWAY_QUEUE",
+        load_default="sqlite:///data/queue.db",
+        validate=validate.Regexp(
+            r"sqlite:///.*[^/]\Z", error="Write sqlite:///relative.db or sqlite:////absolute.db."
+        ),
+        metadata={
+            "description": "Where events wait: `sqlite:///relative.db` or `sqlite:////abs.db`"
+        },
+    )
+    secret_keys = Keys(
+        data_key="GATEWAY_SECRET_KEY",
+        load_default=(),
+        metadata={"description": "Keys that sign cookies, comma-separated, newest first"},
+    )
+    forwarder = fields.String(
+        data_key="GATEWAY_FORWARDER",
+        load_default="auto",
+        validate=validate.OneOf(["auto", "off"]),
+        metadata={"description": "`auto` runs a forwarder beside gunicorn; `off` does not"},
+    )
+    trusted_proxies = fields.Integer(
+        data_key="GATEWAY_TRUSTED_PROXIES",
+        load_default=0,
+        validate=validate.Range(0, 16),
+        metadata={"description": "How many reverse proxies stand in front"},
+    )
+    public_url = fields.Url(
+        data_key="GATEWAY_PUBLIC_URL",
+        load_default=None,
+        schemes={"http", "https"},
+        require_tld=False,
+        metadata={
+            "description": "The gateway's address as browsers see it",
+            "default": "http://127.0.0.1:PORT",
+        },
+    )
+    queue_max_bytes = fields.Integer(
+        data_key="GATEWAY_QUEUE_MAX_BYTES",
+        load_default=1 << 30,
+        validate=validate.Range(0),
+        metadata={"description": "The queue's size in bytes past which events are answered 503"},
+    )
+    min_free_bytes = fields.Integer(
+        data_key="GATEWAY_MIN_FREE_BYTES",
+        load_default=256 << 20,
+        validate=validate.Range(0),
+        metadata={"description": "Free disk space in bytes below which events are answered 503"},
+    )
+    max_body_bytes = fields.Integer(
+        data_key="GATEWAY_MAX_BODY_BYTES",
+        load_default=1 << 18,
+        validate=validate.Range(1),
+        metadata={"description": "A request body's size in bytes past which it is answered 413"},
+    )
+    max_age = fields.Integer(
+        data_key="GATEWAY_MAX_AGE",
+        load_default=14 * 24 * 60 * 60,
+        validate=validate.Range(1),
+        metadata={"description": "Seconds after which an undeliverable event is a dead letter"},
+    )
+    demo = fields.String(
+        data_key="GATEWAY_DEMO",
+        load_default=None,
+        validate=validate.Regexp(
+            r"aws\Z|https?://[^/\s]+/?\Z", error="Write aws, or the sandbox's address."
+        ),
+        metadata={
+            "description": "Serves the demo shop at `/demo/`: `aws`, or the address of the sandbox "
+            "that events are delivered to"
+        },
+    )
+    port = fields.Integer(
+        data_key="PORT",
+        load_default=8000,
+        validate=validate.Range(0, 65535),
+        metadata={"description": "The port that gunicorn listens on"},
+    )
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read and check everything; raise SettingsError with one line that names what is wrong."""
+    ours = {
+        name: value
+        for name, value in environ.items()
+        if name == "PORT" or (name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name))
+    }
+    values = _checked(EnvironmentSchema(), ours, "the environment")
+    port, sites_file = values.pop("port"), values.pop("sites_file")
+    values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
+    return Settings(sites=read_sites(Path(sites_file)), **values)
+
+
+def require_secret_key(settings: Settings) -> None:
+    """Refuse to run a web end whose cookies nobody signs."""
+    if not settings.secret_keys:
+        raise SettingsError(
+            "GATEWAY_SECRET_KEY: missing; it signs the session cookies "
+            "(python3 -c 'import secrets; print(secrets.token_hex())' makes one)"
+        )
+
+
+def read_sites(path: Path) -> Mapping[str, Site]:
+    """Read the sites file: every site by its key, in the file's order."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SettingsError(f"GATEWAY_SITES: {path}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    tables = document.pop("sites", None)
+    if document or not isinstance(tables, dict) or not tables:
+        raise SettingsError(f"{path}: holds tables [sites.KEY], at least one, and nothing else")
+    sites = {key: _site(path, key, table) for key, table in tables.items()}
+    _refuse_shared_names(path, sites)
+    return MappingProxyType(sites)
+
+
+def _site(path: Path, key: str, table: Any) -> Site:
+    where = f"{path}: [sites.{key}]"
+    if not SITE_KEY.fullmatch(key):
+        raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: not a table")
+    values = _checked(SiteSchema(), table, where)
+    values["origins"] = tuple(values["origins"])
+    values["event_types"] = frozenset(values["event_types"])
+    return Site(key=key, **values)
+
+
+def _refuse_shared_names(path: Path, sites: Mapping[str, Site]) -> None:
+    """A trackingId in a request must mean one site, whether it is a key or a tracking ID."""
+    owners: dict[str, str] = {}
+    for site in sites.values():
+        for name in {site.key, site.tracking_id}:
+            owner = owners.setdefault(name, site.key)
+            if owner != site.key:
+                raise SettingsError(
+                    f"{path}: {name!r} names both [sites.{owner}] and [sites.{site.key}]"
+                )
+
+
+def _checked(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    try:
+        return dict(schema.load(values))
+    except ValidationError as error:
+        known = [item.data_key or name for name, item in schema.fields.items()]
+        raise SettingsError("; ".join(_lines(error.messages, known, where))) from None
+
+
+def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
+    for name, texts in messages.items():
+        place = name if name in known and name.isupper() else f"{where}: {name}"
+        text = _flat(texts)
+        if text == "Unknown field.":
+            nearest = get_close_matches(name, known, 1)
+            text = "unknown" + (f" (did you mean {nearest[0]}?)" if nearest else "")
+        yield f"{place}: {text}"
+
+
+def _flat(texts: Any) -> str:
+    """marshmallow's messages, which nest for lists, in one line."""
+    values = texts.values() if isinstance(texts, dict) else texts
+    return texts if isinstance(texts, str) else " ".join(_flat(value) for value in values)

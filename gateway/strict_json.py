@@ -1,0 +1,52 @@
+"""JSON as RFC 8259 has it and no further: what another parser might read differently is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+# NUL and lone surrogates: legal JSON escapes that UTF-8 databases and AWS cannot hold.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class InvalidJson(ValueError):
+    """The text is not JSON that every parser reads alike; the message says why."""
+
+
+def loads(text: bytes | str) -> Any:
+    """Decode one JSON value (UTF-8 if bytes); raise InvalidJson, and nothing else."""
+    try:
+        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
+    except InvalidJson:
+        raise
+    except UnicodeDecodeError:
+        raise InvalidJson("not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidJson("nested too deeply") from None
+    except ValueError:  # int() refuses texts of more than 4,300 digits
+        raise InvalidJson("holds a number that is too long") from None
+
+
+def dumps(value: Any) -> str:
+    """Encode compactly, text as it is."""
+    return _ENCODER.encode(value)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidJson(f"has the key {twice!a} twice")
+    return members
+
+
+def _constant(name: str) -> NoReturn:
+    raise InvalidJson(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,40 @@
+"""How gunicorn serves the gateway; read from the working directory. Command-line options win."""
+
+import os
+import sys
+
+from gateway import logs
+from gateway.settings import SettingsError, load, require_secret_key
+from gateway.supervisor import Supervisor
+
+wsgi_app = "wsgi:app"
+worker_class = "gevent"  # about twice gthread's throughput here; sync and gthread work too
+workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+graceful_timeout = 10  # requests take milliseconds; idle connections are kept no longer
+keepalive = 75  # seconds; longer than the idle time-out of common load balancers
+forwarded_allow_ips = ""  # GATEWAY_TRUSTED_PROXIES decides whose headers are believed
+control_socket_disable = True
+
+
+def on_starting(server):
+    """Stop with one line where a setting is wrong, before anything is bound or forked."""
+    logs.configure()
+    try:
+        settings = load(os.environ)
+        require_secret_key(settings)
+    except SettingsError as error:
+        sys.exit(f"personalize-gateway: {error}")
+    # The server outlives a reload, which runs this file again.
+    server.supervisor = Supervisor() if settings.forwarder == "auto" else None
+
+
+def when_ready(server):
+    """Start the forwarder beside the workers."""
+    if server.supervisor:
+        server.supervisor.start()
+
+
+def on_exit(server):
+    """End the forwarder; it finishes what is in flight first."""
+    if server.supervisor:
+        server.supervisor.stop()

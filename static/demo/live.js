@@ -1,0 +1,177 @@
+// The panel beside the shop: each event at each stop of its way. It only looks on; the shop works without it.
+'use strict';
+{
+  const EVERY = 400; // milliseconds between looks
+  const ROWS = 60; // newest rows kept in each list
+
+  const byTest = (id) => document.querySelector('[data-testid="' + id + '"]');
+  const shown = (id, words) => { document.getElementById(id).textContent = words; };
+  const stages = Object.fromEntries(['tracked', 'stored', 'received'].map((name) =>
+    [name, { list: byTest(name + '-list'), counter: byTest(name + '-count'), count: 0 }]));
+
+  const storedAt = new Map(); // eventId → when the gateway stored it, to tell how long the next stop took
+
+  function element(tag, className, words) {
+    const made = document.createElement(tag);
+    made.className = className;
+    if (words !== undefined) made.textContent = words;
+    return made;
+  }
+
+  function duration(seconds) {
+    if (!(seconds >= 0)) return '';
+    return seconds < 1 ? '+' + Math.round(seconds * 1000) + ' ms' : '+' + seconds.toFixed(seconds < 10 ? 1 : 0) + ' s';
+  }
+
+  function row({ eventId = '', eventType, itemId }, note) {
+    const made = element('li', 'event');
+    made.dataset.type = eventType;
+    made.dataset.id = eventId;
+    made.title = [eventType, itemId, eventId].filter(Boolean).join(' · ');
+    const what = element('span', 'what');
+    what.append(element('b', 'type', eventType), element('span', 'item', itemId || ''));
+    made.append(what, element('code', 'id', eventId.slice(0, 8)), element('span', 'note', note));
+    return made;
+  }
+
+  function put(name, made, events = 1) {
+    const { list, counter } = stages[name];
+    const scrolled = list.scrollTop > 0;
+    list.prepend(made);
+    // Who has scrolled down to read keeps their place.
+    if (scrolled) list.scrollTop += made.offsetHeight;
+    while (list.children.length > ROWS) list.lastElementChild.remove();
+    counter.textContent = stages[name].count += events;
+    flash(list.parentElement);
+  }
+
+  function flash(stage) {
+    if (matchMedia('(prefers-reduced-motion: reduce)').matches) return;
+    stage.animate([{ left: '-20%', opacity: 1 }, { left: '75%', opacity: 0 }],
+      { pseudoElement: '::after', duration: 700, easing: 'ease-out' });
+  }
+
+  function clear(name) {
+    stages[name].list.replaceChildren();
+    stages[name].counter.textContent = stages[name].count = 0;
+  }
+
+  // --- Browser: the snippet tells each step ---
+
+  const tracked = new Map();
+
+  pz('debug', (step, event) => {
+    if (step === 'queued') {
+      const made = row(event, step);
+      tracked.set(event.eventId, made);
+      put('tracked', made);
+    }
+    const made = tracked.get(event.eventId);
+    if (!made) return;
+    made.dataset.step = step;
+    made.querySelector('.note').textContent = step;
+  });
+
+  // --- Gateway ---
+
+  function showStored({ sessionId, userId, storedAt: at, event }) {
+    storedAt.set(event.eventId, at);
+    put('stored', row(event, duration(at - event.sentAt)));
+    showVisitor(sessionId, userId);
+  }
+
+  function showVisitor(sessionId, userId) {
+    shown('fact-session', sessionId.slice(0, 8));
+    document.getElementById('fact-session').title = sessionId;
+    shown('fact-user', userId || 'anonymous');
+  }
+
+  // --- PutEvents: one group for each call, since that is what AWS sees ---
+
+  function showCall({ id, receivedAt, status, error, trackingId, eventList }) {
+    const group = element('li', 'call');
+    group.dataset.ok = status === 200;
+    const title = element('p', 'call-title', '#' + id + (status === 200 ? '' : ' ' + (error || status)));
+    title.title = 'PutEvents call ' + id + ', answered ' + status;
+    group.append(title);
+    const events = element('ol', '');
+    events.append(...eventList.map((event) =>
+      row(event, duration(receivedAt - storedAt.get(event.eventId)))).reverse());
+    group.append(events);
+    put('received', group, status === 200 ? eventList.length : 0);
+    shown('destination', (id === 1 ? '1 call' : id + ' calls') + ', local sandbox');
+    showTrackingId(trackingId);
+    if (status === 200) shown('live-said', stages.received.count + ' events received by PutEvents');
+  }
+
+  function showTrackingId(trackingId) {
+    shown('fact-tracking', trackingId.length > 13 ? trackingId.slice(0, 12) + '…' : trackingId);
+    document.getElementById('fact-tracking').title = trackingId;
+  }
+
+  function showNoCalls() {
+    stages.received.counter.textContent = '–';
+    if (stages.received.list.children.length) return;
+    stages.received.list.append(element('li', 'remark',
+      'Delivered to Amazon Personalize. AWS offers no way to read events back.'));
+  }
+
+  // --- Looking ---
+
+  const since = { stored: 0, received: 0 };
+
+  async function look(name, show) {
+    const answer = await (await fetch(name + '?since=' + since[name])).json();
+    const news = answer.records || answer.calls;
+    if (!news) return showNoCalls();
+    if (answer.next < since[name]) {
+      // The gateway was started anew, and counts from the beginning: what it showed is gone.
+      for (const each of Object.keys(since)) {
+        since[each] = 0;
+        clear(each);
+      }
+      return look(name, show);
+    }
+    since[name] = answer.next;
+    news.forEach(show);
+  }
+
+  async function watch() {
+    if (!document.hidden) {
+      try {
+        await look('stored', showStored);
+        await look('received', showCall);
+        pulse('live');
+      } catch (error) {
+        pulse('no answer');
+      }
+    }
+    setTimeout(watch, EVERY);
+  }
+
+  function pulse(words) {
+    const light = document.getElementById('pulse');
+    if (light.textContent === words) return;
+    light.textContent = words;
+    light.dataset.on = words === 'live';
+  }
+
+  // --- The same event, wherever it is ---
+
+  function point({ target }) {
+    const id = target.closest && target.closest('.event') && target.closest('.event').dataset.id;
+    for (const one of document.querySelectorAll('.event')) one.classList.toggle('pointed', one.dataset.id === id);
+  }
+
+  document.querySelector('.stages').addEventListener('pointerover', point);
+  document.querySelector('.stages').addEventListener('pointerleave', point);
+  document.getElementById('flush').addEventListener('click', () => pz('flush'));
+
+  fetch('config.json').then((answer) => answer.json()).then(({ delivery, sandboxUrl, trackingId }) => {
+    document.getElementById('destination').title = sandboxUrl || '';
+    if (delivery === 'sandbox') return; // which tells what it received
+    shown('destination', 'Amazon Personalize');
+    showTrackingId(trackingId);
+  });
+  watch();
+}

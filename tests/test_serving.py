@@ -1,0 +1,215 @@
+"""The whole path as processes: gunicorn, its workers, the forwarder, SQLite, PutEvents."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from gateway.sandbox import Faults
+
+from .support import (
+    ROOT,
+    TRACKING_ID,
+    Gateway,
+    alive,
+    beacon,
+    children,
+    event,
+    eventually,
+)
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread", "sync"])
+def test_an_event_reaches_put_events_under_every_worker_class(gateway, worker_class):
+    gateway.start("--worker-class", worker_class, "--threads", "4")
+    ids = gateway.assert_accepted(event(), event(), userId="u-17")
+    gateway.assert_delivered(ids)
+    [call] = gateway.sandbox.requests()
+    assert call["trackingId"] == TRACKING_ID
+    assert call["userId"] == "u-17"
+    assert [item["eventId"] for item in call["eventList"]] == ids
+
+
+def test_what_is_posted_with_curl_arrives_within_two_seconds(gateway):
+    gateway.start()
+    body = '{"trackingId": "shop", "eventList": [{"eventType": "view", "eventId": "curl"}]}'
+    subprocess.run(
+        [
+            "curl",
+            "-sf",
+            "-H",
+            "Origin: https://shop.example.com",
+            "-d",
+            body,
+            f"{gateway.url}/events",
+        ],
+        check=True,
+    )
+    gateway.assert_delivered(["curl"], seconds=2)
+
+
+def test_one_visitor_has_one_session_and_sites_never_share_one(gateway):
+    gateway.start()
+    with requests.Session() as browser:
+        browser.headers["Origin"] = "https://shop.example.com"
+        for _ in range(3):
+            assert browser.post(f"{gateway.url}/events", json=beacon()).status_code == 204
+        browser.headers["Origin"] = "https://media.example.com"
+        elsewhere = {**beacon(), "trackingId": "media"}
+        assert browser.post(f"{gateway.url}/events", json=elsewhere).status_code == 204
+    calls = eventually(lambda: _events_by_tracking_id(gateway, 4), "all four arrive")
+    assert len({session for tracking_id, session in calls if tracking_id == TRACKING_ID}) == 1
+    assert len(set(calls)) == 2
+
+
+def _events_by_tracking_id(gateway: Gateway, count: int) -> list[tuple[str, str]]:
+    events = gateway.sandbox.events()
+    return [(e["trackingId"], e["sessionId"]) for e in events] if len(events) == count else []
+
+
+def test_the_web_end_never_loads_boto3(environ):
+    code = "import sys, wsgi; print([m for m in ('boto3', 'botocore') if m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "[]\n"
+
+
+def test_a_burst_shares_commits_and_nothing_is_lost(gateway):
+    gateway.start()
+    events = [event() for _ in range(300)]
+    for start in range(0, 300, 100):
+        gateway.assert_accepted(*events[start : start + 100])
+    gateway.assert_delivered([item["eventId"] for item in events])
+    assert max(len(call["eventList"]) for call in gateway.sandbox.requests()) == 10
+
+
+# --- deaths ---
+
+
+@pytest.mark.parametrize("victims", ["worker", "forwarder", "both"])
+def test_an_acknowledged_event_survives_sigkill(gateway, victims):
+    gateway.sandbox.faults = Faults(error_rate=1.0)  # it stays queued until we say so
+    gateway.start()
+    eventually(gateway.forwarders, "the forwarder runs")
+    ids = gateway.assert_accepted(event(), event())
+    doomed = [] if victims == "forwarder" else gateway.workers()
+    doomed += [] if victims == "worker" else gateway.forwarders()
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    gateway.sandbox.faults = Faults()
+    gateway.assert_delivered(ids)
+    assert not any(map(alive, doomed))
+
+
+def test_an_acknowledged_event_survives_the_death_of_everything(gateway):
+    gateway.sandbox.faults = Faults(error_rate=1.0)
+    gateway.start()
+    ids = gateway.assert_accepted(event())
+    family = [gateway.master, *children(gateway.master)]
+    for pid in family:
+        os.kill(pid, signal.SIGKILL)
+    gateway.stop(signal.SIGKILL)
+    gateway.sandbox.faults = Faults()
+    gateway.start()
+    gateway.assert_delivered(ids)
+
+
+def test_the_forwarder_is_restarted_when_it_dies(gateway):
+    gateway.start()
+    [first] = eventually(gateway.forwarders, "the forwarder runs")
+    os.kill(first, signal.SIGKILL)
+    [second] = eventually(
+        lambda: [pid for pid in gateway.forwarders() if pid != first], "another one runs"
+    )
+    assert second != first
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_forwarder_ends_with_the_master(gateway, how):
+    gateway.start()
+    eventually(gateway.forwarders, "the forwarder runs")
+    gateway.stop(how)  # asserts that every process has ended
+
+
+def test_the_forwarder_survives_a_reload_and_ends_with_the_master(gateway):
+    gateway.start()
+    before = eventually(gateway.forwarders, "the forwarder runs")
+    workers = gateway.workers()
+    os.kill(gateway.master, signal.SIGHUP)
+    eventually(lambda: not any(map(alive, workers)), "the workers are replaced", 60)
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    assert gateway.forwarders() == before
+    gateway.stop(signal.SIGKILL)
+
+
+def test_a_forwarder_can_be_switched_off(gateway):
+    gateway.start(GATEWAY_FORWARDER="off")
+    gateway.assert_accepted(event())
+    assert gateway.forwarders() == []
+
+
+def test_a_second_forwarder_waits_for_its_turn_and_says_so_once(gateway):
+    gateway.start()
+    [first] = eventually(gateway.forwarders, "the forwarder runs")
+    gateway.assert_delivered(gateway.assert_accepted(event()))  # so it has the lock
+    second = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "forward"],
+        cwd=ROOT,
+        env=gateway.environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert second.stderr is not None
+    assert "waiting for its turn" in second.stderr.readline()
+    gateway.stop()
+    gateway.start(GATEWAY_FORWARDER="off")
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    second.terminate()
+    assert second.stderr.read() == ""
+    assert second.wait(timeout=30) == 0
+
+
+def test_forward_once_delivers_what_is_there_and_exits(gateway):
+    gateway.start(GATEWAY_FORWARDER="off")
+    ids = gateway.assert_accepted(*[event() for _ in range(25)])
+    run = subprocess.run(
+        [sys.executable, "-m", "gateway", "forward", "--once"],
+        cwd=ROOT, env=gateway.environ, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert gateway.delivered() == ids
+
+
+# --- refusals at the start ---
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"GATEWAY_QUEU": "x"}, "GATEWAY_QUEU: unknown (did you mean GATEWAY_QUEUE?)"),
+        ({"GATEWAY_MAX_BODY_BYTES": "lots"}, "GATEWAY_MAX_BODY_BYTES: Not a valid integer."),
+        ({"GATEWAY_SECRET_KEY": ""}, "GATEWAY_SECRET_KEY"),
+        ({"GATEWAY_SITES": "/nowhere.toml"}, "GATEWAY_SITES: /nowhere.toml: No such file"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(gateway, change, line):
+    run = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app", "-b", f"127.0.0.1:{gateway.port}"],
+        cwd=ROOT, env={**gateway.environ, **change}, timeout=30, capture_output=True, text=True,
+    )  # fmt: skip
+    said = [row for row in run.stderr.splitlines() if "[INFO]" not in row]
+    assert run.returncode != 0
+    assert len(said) == 1
+    assert line in said[0]
