@@ -5,17 +5,17 @@ export PORT
 
 BIN := .venv/bin
 
-.PHONY: run test venv clean
+.PHONY: run test venv snippet clean
 
 venv: .venv/.installed
 
 .venv/.installed: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 .venv/.installed-test: .venv/.installed
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
 run: venv
@@ -24,6 +24,10 @@ run: venv
 test: .venv/.installed-test
 	@tests/install-browsers.sh
 	@$(BIN)/pytest
+
+# Needed after a change of static/pz.src.js only; who runs the gateway needs no build.
+snippet: .venv/.installed-test
+	@$(BIN)/python -c "import minify; minify.file('application/javascript', 'static/pz.src.js', 'static/pz.js')"
 
 clean:
 	rm -rf .venv

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import collect, demo, health, origins
-from gateway.queues import open_inbox
+from gateway.queues.urls import open_inbox
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
 

@@ -78,7 +78,7 @@ def _forward(options: argparse.Namespace) -> int:
     from gateway import logs
     from gateway.forwarder import Forwarder
     from gateway.personalize import Personalize
-    from gateway.queues import open_outbox
+    from gateway.queues.urls import open_outbox
     from gateway.settings import load
 
     logs.configure()

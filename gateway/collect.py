@@ -11,61 +11,37 @@ from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request
 
-from gateway import events, origins
+from gateway import events
+from gateway.doors import Door
 from gateway.queues import Inbox, QueueError, Record
 from gateway.refusals import Refusal
-from gateway.sessions import Sessions
 from gateway.settings import Site
-
-
-class Door:
-    """What the web end knows of one site: whom it lets in, and its sessions."""
-
-    def __init__(self, site: Site, secret_keys: Sequence[str]) -> None:
-        self.site = site
-        self.cookie = f"pz_sid_{site.key}"
-        self.sessions = Sessions(site.key, secret_keys, site.session_minutes)
-        self._own = origins.pattern(site.origins)
-
-    def admits(self, origin: str | None) -> bool:
-        """Whether a page of this origin may send the site's events."""
-        return self.site.allow_missing_origin if origin is None else bool(self._own.match(origin))
 
 
 def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbox) -> Blueprint:
     """The route, with all that it needs handed in."""
     routes = Blueprint("collect", __name__)
-    doors = {
-        name: door
-        for door in (Door(site, secret_keys) for site in sites.values())
-        for name in (door.site.key, door.site.tracking_id)
-    }
+    doors: dict[str, Door] = {}
+    for site in sites.values():
+        doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
 
     @routes.post("/events")
     def put_events() -> Response:
         now = time.time()
         wanted = _read(request.get_data(cache=False))
         door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
-        token = None
-        session_id = wanted.session_id
-        if session_id is None:
-            cookie = None if wanted.reset else request.cookies.get(door.cookie)
-            session, token = door.sessions.visit(cookie, now, lambda: uuid4().hex)
-            session_id = session.id
         accepted, errors = events.accept(
             wanted, event_types=door.site.event_types, now=now, new_id=lambda: str(uuid4())
         )
         if not accepted:
-            raise Refusal(
-                400, "invalid_event", "No event of the list is valid", {"eventList": errors}
-            )
-        _store(
-            inbox,
-            [Record(door.site.key, session_id, wanted.user_id, *event, now) for event in accepted],
-        )
+            what = {"eventList": errors}
+            raise Refusal(400, "invalid_event", "No event of the list is valid", what)
+        visitor = door.visitor(wanted, request.cookies.get(door.cookie), now)
+        who = door.site.key, visitor.session_id, visitor.user_id
+        _store(inbox, [Record(*who, *event, now) for event in accepted])
         response = _answer(len(accepted), errors)
-        if token is not None:
-            _set_cookie(response, door, token)
+        if visitor.token is not None:
+            _set_cookie(response, door, visitor.token)
         return response
 
     return routes

@@ -68,6 +68,7 @@ class RequestSchema(Schema):
     eventList = fields.List(
         fields.Raw(), required=True, validate=validate.Length(1, EVENTS_A_REQUEST)
     )
+    signature = Text()
     clientTime = Timestamp()
     reset = fields.Boolean(truthy={True}, falsy={False})
 
@@ -80,6 +81,7 @@ class Request:
     user_id: str | None
     session_id: str | None
     event_list: list[Any]
+    signature: str | None  # proves the userId
     client_time: float | None  # epoch seconds
     reset: bool  # the events begin a new session
     anonymised: bool  # its userId was a placeholder
@@ -108,6 +110,7 @@ def read(body: bytes) -> Request:
         user_id=values.get("userId"),
         session_id=values.get("sessionId"),
         event_list=values["eventList"],
+        signature=values.get("signature"),
         client_time=values.get("clientTime"),
         reset=values.get("reset", False),
         anonymised="userId" in values and values["userId"] is None,

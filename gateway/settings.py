@@ -39,6 +39,7 @@ class Site:
     cookie_samesite: str
     allow_missing_origin: bool
     event_types: frozenset[str]
+    user_secret: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class SiteSchema(Schema):
     cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
     allow_missing_origin = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
+    user_secret = fields.String(load_default=None, validate=validate.Length(1))
 
 
 class EnvironmentSchema(Schema):

@@ -162,23 +162,19 @@ def test_a_forwarder_can_be_switched_off(gateway):
 
 def test_a_second_forwarder_waits_for_its_turn_and_says_so_once(gateway):
     gateway.start()
-    [first] = eventually(gateway.forwarders, "the forwarder runs")
-    gateway.assert_delivered(gateway.assert_accepted(event()))  # so it has the lock
-    second = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "forward"],
-        cwd=ROOT,
-        env=gateway.environ,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert second.stderr is not None
-    assert "waiting for its turn" in second.stderr.readline()
-    gateway.stop()
-    gateway.start(GATEWAY_FORWARDER="off")
-    gateway.assert_delivered(gateway.assert_accepted(event()))
-    second.terminate()
-    assert second.stderr.read() == ""
-    assert second.wait(timeout=30) == 0
+    gateway.assert_delivered(gateway.assert_accepted(event()))  # so the first one has the lock
+    command = [sys.executable, "-m", "gateway", "forward"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=gateway.environ, stderr=subprocess.PIPE, text=True
+    ) as second:
+        assert second.stderr is not None
+        assert "waiting for its turn" in second.stderr.readline()
+        gateway.stop()
+        gateway.start(GATEWAY_FORWARDER="off")
+        gateway.assert_delivered(gateway.assert_accepted(event()))
+        second.terminate()
+        assert second.stderr.read() == ""
+        assert second.wait(timeout=30) == 0
 
 
 def test_forward_once_delivers_what_is_there_and_exits(gateway):

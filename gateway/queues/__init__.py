@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -106,24 +105,3 @@ class Lease(Protocol):
 
     def acquire(self) -> bool:
         """Whether it is ours now."""
-
-
-def open_inbox(url: str, max_bytes: int, min_free_bytes: int) -> Inbox:
-    """The web end of the queue at a URL. Nothing is opened before it is used."""
-    from gateway.queues.sqlite import SqliteInbox
-
-    return SqliteInbox(sqlite_path(url), max_bytes, min_free_bytes)
-
-
-def open_outbox(url: str) -> tuple[Lease, Outbox]:
-    """The forwarder end of the queue at a URL, to be used once its lease is acquired."""
-    from gateway.queues.sqlite import SqliteOutbox
-    from gateway.queues.sqlite_file import ForwarderLock
-
-    path = sqlite_path(url)
-    return ForwarderLock(path), SqliteOutbox(path)
-
-
-def sqlite_path(url: str) -> Path:
-    """`sqlite:///relative.db` or `sqlite:////absolute.db` → its path."""
-    return Path(url.removeprefix("sqlite:///")).absolute()

@@ -10,7 +10,7 @@ import heapq
 import os
 import sqlite3
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,8 +26,10 @@ VACUUM_PAGES = 256  # free pages given back to the file system at a time
 
 COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+# The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
+IT = "id = ? AND event_id = ?"
 BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
-           SELECT {COLUMNS}, ?, ?, ?, ? FROM queue WHERE id = ?"""
+           SELECT {COLUMNS}, ?, ?, ?, ? FROM queue WHERE {IT}"""
 HEADS_OF_SITE = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
 RUN_OF_SESSION = f"""SELECT id, attempts, {COLUMNS} FROM queue
                      WHERE site = ? AND session_id = ? ORDER BY id LIMIT ?"""
@@ -99,7 +101,8 @@ class SqliteOutbox:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._database = Database(path, "NORMAL")  # an ack lost with the power is only a resend
         self._clock = clock
-        self._lines: dict[str, _Line] = {}
+        self._inode = 0  # of the file that the lines are about
+        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
         # Sessions in flight: how many records are outstanding, and the delay then asked for.
         self._outstanding: dict[tuple[str, str], tuple[int, float]] = {}
         self._delayed: list[tuple[float, str, str]] = []  # heap: due, site, session
@@ -108,13 +111,19 @@ class SqliteOutbox:
         """Records of up to `room(site)` sessions of each site, the oldest first."""
         taken: list[Taken] = []
         self._wake()
-        with self._database.reading() as db:
-            for (site,) in db.execute(SITES).fetchall():
-                for _ in range(room(site)):
-                    run = self._run(db, site)
-                    taken += run
-                    if not run:
-                        break
+        try:
+            with self._database.reading() as db:
+                self._follow_file()
+                for (site,) in db.execute(SITES).fetchall():
+                    for _ in range(room(site)):
+                        run = self._run(db, site)
+                        taken += run
+                        if not run:
+                            break
+        except BaseException:  # nobody has got what was taken so far: it waits again
+            for item in taken:
+                self._settled(item, 0.0)
+            raise
         return taken
 
     def settle(
@@ -124,12 +133,12 @@ class SqliteOutbox:
         died_at = self._clock()
         with self._database.transaction() as db:
             for taken, reason, message, attempts in buried:
-                db.execute(BURY, (reason, message, attempts, died_at, taken.handle))
+                db.execute(BURY, (reason, message, attempts, died_at, *_it(taken)))
             gone = [*acked, *(burial.taken for burial in buried)]
-            db.executemany("DELETE FROM queue WHERE id = ?", [(item.handle,) for item in gone])
+            db.executemany(f"DELETE FROM queue WHERE {IT}", map(_it, gone))
             db.executemany(
-                "UPDATE queue SET attempts = attempts + ? WHERE id = ?",
-                [(release.attempts, release.taken.handle) for release in released],
+                f"UPDATE queue SET attempts = attempts + ? WHERE {IT}",
+                [(release.attempts, *_it(release.taken)) for release in released],
             )
         for item in gone:
             self._settled(item, 0.0)
@@ -147,14 +156,25 @@ class SqliteOutbox:
         """Close the file."""
         self._database.close()
 
+    def _follow_file(self) -> None:
+        """Begin anew where the file was replaced: cursors into the old one are worth nothing."""
+        if self._inode != self._database.inode:
+            self._inode = self._database.inode
+            self._lines.clear()
+            for site, session_id in self._outstanding:
+                self._lines[site].known.add(session_id)
+            for _, site, session_id in self._delayed:
+                self._lines[site].known.add(session_id)
+
     def _run(self, db: sqlite3.Connection, site: str) -> list[Taken]:
         """The oldest records of the session whose turn it is; none if no session waits."""
-        line = self._lines.setdefault(site, _Line())
+        line = self._lines[site]
         if not line.ready:
             self._look_ahead(db, site, line)
         while line.ready:
-            session_id = line.ready.popleft()
+            session_id = line.ready[0]
             rows = db.execute(RUN_OF_SESSION, (site, session_id, RUN)).fetchall()
+            line.ready.popleft()  # not before it has been read: a read may fail
             if rows:
                 self._outstanding[site, session_id] = len(rows), 0.0
                 return [Taken(row[0], Record(*row[2:]), row[1]) for row in rows]
@@ -183,3 +203,7 @@ class SqliteOutbox:
         while self._delayed and self._delayed[0][0] <= self._clock():
             _, site, session_id = heapq.heappop(self._delayed)
             self._lines[site].ready.append(session_id)
+
+
+def _it(item: Taken) -> tuple[int, str]:
+    return item.handle, item.record.event_id

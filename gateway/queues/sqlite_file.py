@@ -64,7 +64,7 @@ class Database:
         self.path = path
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self.inode = 0  # of the file that was opened last
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -90,11 +90,11 @@ class Database:
 
     def connection(self) -> sqlite3.Connection:
         """The open connection to the file that the path names now."""
-        if self._connection is None or self._inode != self._inode_now():
+        if self._connection is None or self.inode != self._inode_now():
             self.close()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()
-            self._inode = self._inode_now()
+            self.inode = self._inode_now()
         return self._connection
 
     def close(self) -> None:
@@ -163,8 +163,11 @@ class Database:
                 for statement in SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        finally:
             db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # half a schema would be in the way for ever
+                db.execute("ROLLBACK")
+            raise
 
     @staticmethod
     def _version(db: sqlite3.Connection) -> int:
