@@ -61,11 +61,6 @@ def main(argv: list[str]) -> int:
     return status
 
 
-def enqueue(request: events.Request) -> int:
-    """Hand a checked request's events to the queue; return the exit status."""
-    raise CommandError(GENERAL, f"--enqueue can't queue {len(request.event_list)} events yet")
-
-
 def _run(argv: list[str]) -> int:
     options = _parse(argv)
     if options.help:
@@ -88,7 +83,7 @@ def _run(argv: list[str]) -> int:
     most = None if options.enqueue else shape.members["eventList"].metadata["max"]
     request = _check(parameters, most)
     if options.enqueue and not options.generate_cli_skeleton:
-        return enqueue(request)
+        return _enqueue(request)
     return _call(options, parameters)
 
 
@@ -200,6 +195,21 @@ def _lines(where: str, problems: Any) -> Iterator[str]:
     for name, inner in problems.items():
         place = f"[{name}]" if isinstance(name, int) else f".{name}"
         yield from _lines(where if name == "_schema" else f"{where}{place}".strip("."), inner)
+
+
+def _enqueue(request: events.Request) -> int:
+    """Hand the events to the queue; they are durable when this returns."""
+    from gateway import events
+    from gateway.enqueue import enqueue
+    from gateway.settings import SettingsError
+
+    try:
+        enqueue(request, os.environ)
+    except events.InvalidRequest as error:
+        raise _refused(error.errors) from None
+    except SettingsError as error:
+        raise CommandError(CONFIGURATION, str(error)) from None
+    return 0
 
 
 def _call(options: argparse.Namespace, parameters: dict[str, Any]) -> int:

@@ -199,6 +199,12 @@ def load(environ: Mapping[str, str]) -> Settings:
     return Settings(sites=read_sites(Path(sites_file)), **values)
 
 
+def find_site(sites: Mapping[str, Site], name: str) -> Site | None:
+    """The site that a trackingId means: a site's key or its tracking ID."""
+    by_tracking_id = (site for site in sites.values() if site.tracking_id == name)
+    return sites.get(name) or next(by_tracking_id, None)
+
+
 def require_secret_key(settings: Settings) -> None:
     """Refuse to run a web end whose cookies nobody signs."""
     if not settings.secret_keys:

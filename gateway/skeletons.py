@@ -149,6 +149,7 @@ def checked(parameters: dict[str, Any], shape: Any) -> dict[str, Any]:
     if report.has_errors():
         raise ParameterError(f"Parameter validation failed:\n{report.generate_report()}")
     sent = [
+        # AWS CLI's botocore drops fractions; newer ones send them.
         event | {"sentAt": int(parse_to_aware_datetime(event["sentAt"]).timestamp())}
         for event in parameters["eventList"]
     ]

@@ -1,0 +1,30 @@
+"""Put a request's events into the queue without HTTP, for `put-events --enqueue`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from uuid import uuid4
+
+from gateway import events
+from gateway.queues import Record
+from gateway.queues.urls import open_inbox
+from gateway.settings import SettingsError, find_site, load
+
+
+def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:
+    """Store the events durably; raise SettingsError, InvalidRequest or QueueError."""
+    settings = load(environ)
+    site = find_site(settings.sites, request.tracking_id)
+    if site is None:
+        raise SettingsError(f"no site has the trackingId {request.tracking_id!r}")
+    assert request.session_id is not None  # noqa: S101 - the command requires it
+    now = time.time()
+    accepted, errors = events.accept(
+        request, event_types=site.event_types, now=now, new_id=lambda: str(uuid4())
+    )
+    if errors:
+        raise events.InvalidRequest("not every event is valid", {"eventList": errors})
+    inbox = open_inbox(settings.queue, settings.queue_max_bytes, settings.min_free_bytes)
+    who = site.key, request.session_id, request.user_id
+    inbox.put([Record(*who, *event, now) for event in accepted])

@@ -1,0 +1,127 @@
+"""Texts that AWS CLI's own shorthand parser and ours must read alike, or both refuse."""
+
+import random
+
+WRITTEN = [
+    *("a=b", "a=b,c=d", "a=b,c", "a=b,c,d=e", "a=b,c,d,e=f,g=h,i", "a=", "a=,b=", "a=,b", "a= , b"),
+    *(
+        "a=[b]",
+        "a=[b,c]",
+        "a=[b,c,]",
+        "a=[]",
+        "a=[ b , c d ]",
+        "a=[,b]",
+        "a=[[b],[c,d]]",
+        "a=[{b=c}]",
+    ),
+    *(
+        "a=[b",
+        "a=[b]]",
+        "a=[b]c",
+        "a=[b] ",
+        "a=b[c",
+        "a=b]c",
+        "a=[b=c]",
+        "a=[b],c=d",
+        "a=[b] , c=d",
+    ),
+    *("a={b=c}", "a={b=c,d=e}", "a={}", "a={b={c=d}}", "a={b=[c,d]}", "a={b=c,b=d}", "a={b=c,d}"),
+    *("a={b=c", "a={b=c}}", "a={b=c} ", "a={b=c}d", "a={b}", "a={ b = c , d = e }", "a={b=c=d}"),
+    *(
+        "a='b'",
+        "a='b,c=d'",
+        r"a='b\'c'",
+        r"a='b\\'",
+        r"a='b\n'",
+        "a='b",
+        "a='b'c",
+        "a='b' ",
+        "a=b'c",
+    ),
+    *(
+        'a="b"',
+        'a="b,c=d"',
+        r'a="b\"c"',
+        r'a="b\\"',
+        'a="b',
+        'a=b"c',
+        "a='\"'",
+        "a=''",
+        "a='b','c',d",
+    ),
+    *(
+        r"a=b\,c",
+        r"a=\,",
+        r"a=b\c",
+        r"a=b\\,c",
+        r"a=b,c\,d",
+        r"a=b,c\,d=e",
+        r"a=[b\,c]",
+        r"a={b=c\,d}",
+    ),
+    *("a==b", "a=b=c", "a=b,c=d=e", "=b", "a", "", " ", ",", "a=b,", "a=b,,c", "a=b,,c=d", ",a=b"),
+    *(
+        "a = b",
+        " a=b",
+        "a=b c",
+        "a=b , c = d ",
+        "a=b,\n  c=d",
+        "a=\tb",
+        "a b=c",
+        "a=b\n",
+        "a=b\nc=d",
+    ),
+    *(
+        "a=b,a=c",
+        "a=b,c,a=d",
+        "a.b=c",
+        "a-b_c.d#e/f:g=h",
+        "ä=b",
+        "a=ä",
+        "a=日本,語",
+        "a=😀",
+        "a='😀'",
+    ),
+    *(
+        "a=b😀",
+        "a=\x01",
+        "a=b\x01",
+        "a=\x7f",
+        "a=\xa0b",
+        "a=!b",
+        "a=$b",
+        "a=(b)",
+        "a=b@c",
+        "a=b;c|d",
+        "a=~",
+    ),
+    *(
+        "a@=b",
+        "a@=[b,c]",
+        "a@={b=c}",
+        "a@b=c",
+        "a @ = b",
+        "@=b",
+        "a={b@=c}",
+        "a@='b',c",
+        "a@=b,c@=d",
+    ),
+]
+
+_PIECES = [
+    *"ab=,,,==[]{}'\"\\ @\n\t;|~^-.é😀\x01",
+    "a=",
+    ",c=",
+    "={",
+    "=[",
+    "'x y'",
+    '"q"',
+    "\\,",
+    "k=v,",
+]
+
+
+def random_texts(seed: int, count: int) -> list[str]:
+    """Texts of the grammar's own pieces: about every fifth is shorthand."""
+    chance = random.Random(seed)
+    return ["a=" + "".join(chance.choices(_PIECES, k=chance.randint(0, 10))) for _ in range(count)]
