@@ -5,7 +5,7 @@ export PORT
 
 BIN := .venv/bin
 
-.PHONY: run test venv snippet clean
+.PHONY: run test venv soak snippet clean
 
 venv: .venv/.installed
 
@@ -24,6 +24,10 @@ run: venv
 test: .venv/.installed-test
 	@tests/install-browsers.sh
 	@$(BIN)/pytest
+
+# The long run of the conservation test: SOAK_SECONDS and SOAK_SEED choose another one.
+soak: .venv/.installed-test
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_conservation.py
 
 # Needed after a change of static/pz.src.js only; who runs the gateway needs no build.
 snippet: .venv/.installed-test

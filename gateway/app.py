@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import collect, demo, health, origins
-from gateway.queues.urls import open_inbox
+from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
 
@@ -28,13 +28,13 @@ def create_app(settings: Settings) -> Flask:
     require_secret_key(settings)
     app = Flask(__name__, static_folder=STATIC)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    inbox = open_inbox(settings.queue, settings.queue_max_bytes, settings.min_free_bytes)
+    inbox = open_inbox(settings)
     if settings.demo:
         inbox = window = demo.Window(inbox)
         shop_owner = next(iter(settings.sites.values()))
         app.register_blueprint(demo.blueprint(shop_owner, window, settings.demo))
     app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox))
-    app.register_blueprint(health.blueprint(inbox))
+    app.register_blueprint(health.blueprint(inbox, lambda: delivery_condition(settings)))
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)

@@ -28,12 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gateway import put_events
 
         return put_events.main(arguments[1:])
+    from gateway.queues import QueueError
     from gateway.settings import SettingsError
 
     options = _parser(arguments[:1]).parse_args(arguments)
     try:
         status: int = options.run(options)
-    except SettingsError as error:
+    except (SettingsError, QueueError) as error:
         print(f"personalize-gateway: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
+    from gateway import operate
+
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
     )
@@ -54,6 +57,8 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
         "--beside", type=int, metavar="PID", help="stop when this parent process is gone"
     )
     forward.set_defaults(run=_forward)
+
+    operate.add_commands(commands)
 
     snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
     snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")
@@ -83,8 +88,15 @@ def _forward(options: argparse.Namespace) -> int:
 
     logs.configure()
     settings = load(os.environ)
-    lease, outbox = open_outbox(settings.queue)
-    forwarder = Forwarder(outbox, Personalize(settings.sites).send, max_age=settings.max_age)
+    lease, outbox = open_outbox(settings)
+    rates = {site.key: site.calls_per_second for site in settings.sites.values()}
+    forwarder = Forwarder(
+        outbox,
+        Personalize(settings.sites).send,
+        max_age=settings.max_age,
+        calls_per_second=lambda site: rates.get(site, float("inf")),
+        report=lease.report,
+    )
 
     def finish(*_signal: object) -> None:
         forwarder.stop()

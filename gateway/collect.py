@@ -38,8 +38,10 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
             raise Refusal(400, "invalid_event", "No event of the list is valid", what)
         visitor = door.visitor(wanted, request.cookies.get(door.cookie), now)
         who = door.site.key, visitor.session_id, visitor.user_id
-        _store(inbox, [Record(*who, *event, now) for event in accepted])
+        new = _store(inbox, [Record(*who, *event, now) for event in accepted])
         response = _answer(len(accepted), errors)
+        if not new and not errors:
+            response.headers["X-Gateway-Reason"] = "duplicate"
         if visitor.token is not None:
             _set_cookie(response, door, visitor.token)
         return response
@@ -64,9 +66,9 @@ def _door(doors: Mapping[str, Door], tracking_id: str, origin: str | None) -> Do
     return door
 
 
-def _store(inbox: Inbox, records: Sequence[Record]) -> None:
+def _store(inbox: Inbox, records: Sequence[Record]) -> int:
     try:
-        inbox.put(records)
+        return inbox.put(records)
     except QueueError as error:
         raise Refusal(503, error.reason, "The queue cannot take events now") from error
 

@@ -35,13 +35,14 @@ class Window:
         self._count = 0
         self._seen: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
-    def put(self, records: Sequence[Record]) -> None:
+    def put(self, records: Sequence[Record]) -> int:
         """Store, then show."""
-        self._inbox.put(records)
+        new = self._inbox.put(records)
         with self._lock:
             for record in records:
                 self._count += 1
                 self._seen.append(_shown(self._count, record))
+        return new
 
     def check(self) -> None:
         """As the inbox itself does."""

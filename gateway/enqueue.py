@@ -25,6 +25,6 @@ def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:
     )
     if errors:
         raise events.InvalidRequest("not every event is valid", {"eventList": errors})
-    inbox = open_inbox(settings.queue, settings.queue_max_bytes, settings.min_free_bytes)
+    inbox = open_inbox(settings)
     who = site.key, request.session_id, request.user_id
     inbox.put([Record(*who, *event, now) for event in accepted])

@@ -130,15 +130,22 @@ def accept(
     events, errors = [], {}
     for index, received in enumerate(request.event_list):
         try:
-            events.append(_event(received, event_types, now, shift, new_id))
+            event = accept_one(received, event_types, now=now, shift=shift, new_id=new_id)
+            events.append(event)
         except InvalidRequest as error:
             errors[index] = error.errors
     return events, errors
 
 
-def _event(
-    received: Any, event_types: Collection[str], now: float, shift: float, new_id: Callable[[], str]
+def accept_one(
+    received: Any,
+    event_types: Collection[str],
+    *,
+    now: float,
+    shift: float,
+    new_id: Callable[[], str],
 ) -> Event:
+    """Check one event; its time is moved by `shift` seconds. Raise InvalidRequest."""
     values = _load(_EVENT, received)
     if event_types and values["eventType"] not in event_types:
         raise InvalidRequest("", {"eventType": ["Not among the site's event_types."]})

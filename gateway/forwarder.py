@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from gateway import batches
 from gateway.batches import Call, CallFailed, Refused, Retry
 from gateway.pace import SLOWEST, Pace
-from gateway.queues import Burial, Outbox, QueueError, Release, Taken
+from gateway.queues import Burial, Condition, Outbox, QueueError, Release, Taken
 
 LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
 TIDY_EVERY = 1.0  # seconds
@@ -59,14 +60,20 @@ class Forwarder:
         send: Callable[[Call], None],
         *,
         max_age: float,
+        calls_per_second: Callable[[str], float] = lambda _site: float("inf"),
+        report: Callable[[Condition], None] = lambda _condition: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`calls_per_second(site)` caps a site's rate; `report` hears how delivery is going."""
         self._outbox = outbox
         self._send = send
         self._max_age = max_age
         self._clock = clock
-        self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(CALLS_AT_ONCE))
+        self._calls_per_second = calls_per_second
+        self._report = report
+        self._paces: dict[str, Pace] = {}
         self._queue_pace = Pace(0)  # remembers what was said of the queue itself
+        self._rates = threading.Lock()
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         # What the queue is to be told next.
@@ -82,12 +89,14 @@ class Forwarder:
 
     def run(self) -> None:
         """Deliver until stopped."""
+        self._repair()
         while not self.stopping:
             self.step()
         self._finish()
 
     def run_once(self) -> None:
         """Deliver what is there; give a site up that keeps failing."""
+        self._repair()
         while self.step() and not self.stopping:
             pass
         self._finish()
@@ -102,19 +111,37 @@ class Forwarder:
             self._tidy()
         except QueueError as error:
             self._say(self._queue_pace, "the queue", error.reason, str(error))
+            if error.reason == "damaged":
+                self._repair()
             time.sleep(LINGER)
         self._gather(LINGER)
         return bool(self._acked or self._buried or self._released) or any(
             pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
         )
 
+    def _pace(self, site: str) -> Pace:
+        if site not in self._paces:
+            self._paces[site] = Pace(CALLS_AT_ONCE, self._calls_per_second(site))
+        return self._paces[site]
+
     def _room(self, site: str) -> int:
-        return self._paces[site].room(self._clock())
+        return self._pace(site).room(self._clock())
 
     def _tidy(self) -> None:
         if self._clock() - self._tidied_at >= TIDY_EVERY:
             self._tidied_at = self._clock()
+            troubles = {site: pace.trouble for site, pace in self._paces.items() if pace.trouble}
+            self._report(Condition(self._clock(), self._in_flight(), troubles))
             self._outbox.tidy()
+
+    def _repair(self) -> None:
+        try:
+            done = self._outbox.repair()
+        except QueueError as error:
+            self._say(self._queue_pace, "the queue", error.reason, str(error))
+        else:
+            if done:
+                log.error("the queue: damaged: %s", done)
 
     def _launch(self, run: list[Taken]) -> None:
         site, now = run[0].record.site, self._clock()
@@ -128,7 +155,7 @@ class Forwarder:
                 self._buried.append(outcome.bury(item, "expired", why))
         if site not in self._threads:
             self._threads[site] = ThreadPoolExecutor(CALLS_AT_ONCE, f"send-{site}")
-        self._paces[site].in_flight += 1
+        self._pace(site).in_flight += 1
         self._threads[site].submit(self._deliver, fresh, outcome)
 
     def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
@@ -137,6 +164,7 @@ class Forwarder:
         while waiting:
             call = waiting.popleft()
             outcome.attempts.update(item.handle for item in call.taken)
+            self._wait_for_turn(outcome.site)
             try:
                 self._send(call)
             except Refused as refusal:
@@ -153,6 +181,12 @@ class Forwarder:
                 outcome.delivered += call.taken
         self._outcomes.put(outcome)
 
+    def _wait_for_turn(self, site: str) -> None:
+        with self._rates:
+            seconds = self._pace(site).turn(self._clock())
+        if seconds > 0:
+            time.sleep(seconds)
+
     def _gather(self, seconds: float) -> None:
         """Wait a little for an outcome, and judge all that are there."""
         with suppress(queue.Empty):
@@ -162,7 +196,7 @@ class Forwarder:
 
     def _judge(self, outcome: Outcome) -> None:
         """Draw the conclusions: what becomes of each record, and how the site is faring."""
-        pace, now = self._paces[outcome.site], self._clock()
+        pace, now = self._pace(outcome.site), self._clock()
         pace.in_flight -= 1
         self._acked += outcome.delivered
         if outcome.delivered:

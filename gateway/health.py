@@ -1,15 +1,20 @@
-"""`/healthz`: the process lives. `/readyz`: it can store events now."""
+"""`/healthz`: the process lives. `/readyz`: it can store events now, and how delivery goes."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from flask import Blueprint, Response, jsonify
 
-from gateway.queues import Inbox, QueueError
+from gateway.queues import Condition, Inbox, QueueError
 from gateway.refusals import RETRY_AFTER
 
+SILENCE = 10.0  # seconds after which a forwarder that says nothing is taken for dead
 
-def blueprint(inbox: Inbox) -> Blueprint:
-    """Both routes, for a load balancer to ask."""
+
+def blueprint(inbox: Inbox, condition: Callable[[], Condition | None]) -> Blueprint:
+    """Both routes, for a load balancer to ask. A node that can store is never to be dropped."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
@@ -27,6 +32,17 @@ def blueprint(inbox: Inbox) -> Blueprint:
             response.status_code = 503
             response.headers["Retry-After"] = str(RETRY_AFTER)
             return response
-        return jsonify({"status": "ok"})
+        why = _degraded(condition(), time.time())
+        return jsonify({"status": "degraded", "degraded": why} if why else {"status": "ok"})
 
     return routes
+
+
+def _degraded(condition: Condition | None, now: float) -> list[dict[str, str]]:
+    """Why delivery is not well, if so: a forwarder that is silent, sites that it can't deliver."""
+    if condition is None or now - condition.at > SILENCE:
+        return [{"reason": "forwarder_silent", "message": "No forwarder delivers this queue"}]
+    return [
+        {"reason": "site", "site": site, "message": trouble}
+        for site, trouble in condition.troubles.items()
+    ]

@@ -20,6 +20,8 @@ class Pace:
     """One site's. Times are the forwarder's clock in seconds."""
 
     calls_at_once: int
+    calls_per_second: float = float("inf")
+    next_call: float = float("-inf")  # when the rate allows another one
     in_flight: int = 0
     failures: int = 0
     failed_at: float = float("-inf")
@@ -27,6 +29,7 @@ class Pace:
     succeeded_at: float = float("-inf")
     refused_in_a_row: int = 0
     suspects: dict[int, float] = field(default_factory=dict)  # handle → first refused
+    trouble: str | None = None  # why nothing is delivered now
     said: dict[str, float] = field(default_factory=dict)  # reason → last logged
 
     def room(self, now: float) -> int:
@@ -35,12 +38,17 @@ class Pace:
             return 0
         return (1 if self.failures else self.calls_at_once) - self.in_flight
 
+    def turn(self, now: float) -> float:
+        """Seconds until the next call may be made, so that the quota is met by pacing."""
+        self.next_call = max(self.next_call, now) + 1 / self.calls_per_second
+        return max(0.0, self.next_call - 1 / self.calls_per_second - now)
+
     def success(self, started: float, now: float) -> None:
         """A call that began at `started` was accepted."""
         self.succeeded_at = now
         self.refused_in_a_row = 0
         if started >= self.failed_at:
-            self.failures, self.wait_until = 0, now
+            self.failures, self.wait_until, self.trouble = 0, now, None
 
     def failure(self, failure: CallFailed, started: float, now: float) -> None:
         """A call failed: wait longer each time, with full jitter, and as long as AWS asks for.
@@ -54,6 +62,7 @@ class Pace:
         asked = failure.retry_after if isinstance(failure, Retry) else 0.0
         self.failures = min(self.failures + 1, 30)
         self.failed_at = now
+        self.trouble = f"{failure.reason}: {failure}"
         wait = random.uniform(longest / 2 if slow else 0.0, longest)  # noqa: S311 - no secret
         self.wait_until = now + max(wait, min(asked, SLOWEST))
 

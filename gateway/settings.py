@@ -40,6 +40,7 @@ class Site:
     allow_missing_origin: bool
     event_types: frozenset[str]
     user_secret: str | None = field(repr=False)
+    calls_per_second: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Settings:
     min_free_bytes: int
     max_body_bytes: int
     max_age: int
+    dedupe_seconds: int
     demo: str | None
 
 
@@ -96,6 +98,9 @@ class SiteSchema(Schema):
     allow_missing_origin = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
     user_secret = fields.String(load_default=None, validate=validate.Length(1))
+    calls_per_second = fields.Integer(
+        load_default=1000, strict=True, validate=validate.Range(1, 100_000)
+    )
 
 
 class EnvironmentSchema(Schema):
@@ -166,6 +171,12 @@ class EnvironmentSchema(Schema):
         load_default=14 * 24 * 60 * 60,
         validate=validate.Range(1),
         metadata={"description": "Seconds after which an undeliverable event is a dead letter"},
+    )
+    dedupe_seconds = fields.Integer(
+        data_key="GATEWAY_DEDUPE_SECONDS",
+        load_default=60 * 60,
+        validate=validate.Range(1),
+        metadata={"description": "Seconds for which an eventId seen again is not stored again"},
     )
     demo = fields.String(
         data_key="GATEWAY_DEMO",

@@ -7,7 +7,7 @@ dead letter). What was taken and not settled when a process dies is taken again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -49,8 +49,18 @@ class Burial(NamedTuple):
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class DeadLetter(NamedTuple):
+    """An event that could not be delivered, whole, and why; `died_at` in epoch seconds."""
+
+    id: str
+    reason: str
+    message: str
+    attempts: int
+    died_at: float
+    record: Record
+
+
+class Status(NamedTuple):
     """What waits: counts of events, and the age of the oldest in seconds."""
 
     queued: int
@@ -78,8 +88,11 @@ class QueueUnavailable(QueueError):
 class Inbox(Protocol):
     """The web end."""
 
-    def put(self, records: Sequence[Record]) -> None:
-        """Store all or none; on return they are durable. Raises QueueError."""
+    def put(self, records: Sequence[Record]) -> int:
+        """Store all or none; on return they are durable. Raises QueueError.
+
+        The number of them that were new: duplicates of stored events are not stored again.
+        """
 
     def check(self) -> None:
         """Raise QueueError where `put` could not store an event now."""
@@ -99,9 +112,37 @@ class Outbox(Protocol):
     def tidy(self) -> None:
         """Give back space; called now and then."""
 
+    def repair(self) -> str | None:
+        """Mend a damaged store, saving what can be read; what was done, where there was need."""
+
+
+class DeadLetters(Protocol):
+    """What operators do about dead letters."""
+
+    def list(self) -> Iterator[DeadLetter]:
+        """All of them, oldest first."""
+
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
+        """Put each letter's record into the queue again, and forget the letter: all or none."""
+
+    def purge(self, letters: Sequence[DeadLetter]) -> None:
+        """Forget these for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How delivery is going, as the forwarder says every second or so."""
+
+    at: float  # epoch seconds
+    in_flight: int
+    troubles: Mapping[str, str]  # site → why nothing of it is delivered
+
 
 class Lease(Protocol):
     """The right to be a queue's forwarder, where only one may be."""
 
     def acquire(self) -> bool:
         """Whether it is ours now."""
+
+    def report(self, condition: Condition) -> None:
+        """Let others know how it is going."""

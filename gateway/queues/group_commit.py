@@ -11,11 +11,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _Entry(Generic[Item]):
-    """One caller's items, and the lock that it waits on until they are committed."""
+class _Entry(Generic[Item, Result]):
+    """One caller's items and their results, and the lock that it waits on until they are there."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
+        self.results: Sequence[Result] = ()
         self.error: BaseException | None = None
         self.leads = False
         self._settled = threading.Lock()
@@ -28,23 +29,25 @@ class _Entry(Generic[Item]):
         self._settled.release()
 
 
-class GroupCommit(Generic[Item]):
+class GroupCommit(Generic[Item, Result]):
     """Calls `store(items)` for everything that has gathered while the last call was under way.
+
+    `store` returns a result for each item; each caller gets those of its own.
 
     There is no thread of its own: the first caller leads, commits for all who wait with it, and
     hands the lead to one of those who came meanwhile. So it is the same code in a worker of
     threads, of greenlets, or of neither.
     """
 
-    def __init__(self, store: Callable[[Sequence[Item]], None]) -> None:
+    def __init__(self, store: Callable[[Sequence[Item]], Sequence[Result]]) -> None:
         self._store = store
         self._mutex = threading.Lock()
-        self._waiting: list[_Entry[Item]] = []
+        self._waiting: list[_Entry[Item, Result]] = []
         self._busy = False
 
-    def commit(self, items: Sequence[Item]) -> None:
+    def commit(self, items: Sequence[Item]) -> Sequence[Result]:
         """Return when the items are stored; raise what `store` raised."""
-        entry = _Entry(items)
+        entry: _Entry[Item, Result] = _Entry(items)
         with self._mutex:
             self._waiting.append(entry)
             entry.leads, self._busy = not self._busy, True
@@ -54,12 +57,15 @@ class GroupCommit(Generic[Item]):
             self._lead()
         if entry.error:
             raise entry.error
+        return entry.results
 
     def _lead(self) -> None:
         with self._mutex:
             group, self._waiting = self._waiting, []
         try:
-            off_the_loop(self._store, [item for entry in group for item in entry.items])
+            results = off_the_loop(self._store, [item for entry in group for item in entry.items])
+            for entry in group:
+                entry.results, results = results[: len(entry.items)], results[len(entry.items) :]
         except BaseException as error:  # whatever it was, everybody who waited must hear it
             for entry in group:
                 entry.error = error

@@ -12,11 +12,14 @@ import sqlite3
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from itertools import compress
 from pathlib import Path
 
 from gateway.queues import Burial, QueueFull, Record, Release, Taken
 from gateway.queues.group_commit import GroupCommit, off_the_loop
-from gateway.queues.sqlite_file import Database
+from gateway.queues.sqlite_file import COLUMNS, INSERT, Database
+from gateway.queues.sqlite_recovery import repair
 
 HEADS = 500  # records of a site that the forwarder looks ahead, to learn which sessions wait
 RUN = 10  # records of a session taken at once: what fits into one PutEvents call
@@ -24,8 +27,6 @@ CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the
 NEGLECTED_LOG_BYTES = 64 << 20  # from which the web end does it, as there seems to be no forwarder
 VACUUM_PAGES = 256  # free pages given back to the file system at a time
 
-COLUMNS = ", ".join(Record._fields)
-INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 # The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
 IT = "id = ? AND event_id = ?"
 BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
@@ -43,17 +44,32 @@ SITES = """WITH RECURSIVE hop(site) AS (
 
 
 class SqliteInbox:
-    """The web end: durable once `put` returns (`synchronous=FULL`: fsynced)."""
+    """The web end: durable once `put` returns (`synchronous=FULL`: fsynced).
 
-    def __init__(self, path: Path, max_bytes: int, min_free_bytes: int) -> None:
+    An eventId seen again for the same site and session is not stored twice: marks of the last
+    `dedupe_seconds` to twice as long stand in three tables. One is being filled, the one before is
+    looked into as well, and the forwarder empties the third.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        min_free_bytes: int,
+        dedupe_seconds: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = Database(path, "FULL")
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
-        self._group: GroupCommit[Record] = GroupCommit(self._store)
+        self._dedupe_seconds = dedupe_seconds
+        self._clock = clock
+        self._group: GroupCommit[Record, bool] = GroupCommit(self._store)
 
-    def put(self, records: Sequence[Record]) -> None:
-        """Store all or none; on return they are on disk."""
-        self._group.commit(records)
+    def put(self, records: Sequence[Record]) -> int:
+        """Store all or none; on return they are on disk. How many of them were new."""
+        return sum(self._group.commit(records))
 
     def check(self) -> None:
         """Raise QueueError where `put` could not store an event now."""
@@ -67,12 +83,15 @@ class SqliteInbox:
         finally:
             database.close()
 
-    def _store(self, records: Sequence[Record]) -> None:
+    def _store(self, records: Sequence[Record]) -> list[bool]:
         database = self._database
         with database.transaction() as db:
             self._require_room(database, db)
-            db.executemany(INSERT, records)
+            now, before = _seen_tables(self._clock(), self._dedupe_seconds)[:2]
+            new = [_mark(db, now, before, record) for record in records]
+            db.executemany(INSERT, compress(records, new))
         database.fold_log(NEGLECTED_LOG_BYTES)
+        return new
 
     def _require_room(self, database: Database, db: sqlite3.Connection) -> None:
         if database.size(db) >= self._max_bytes:
@@ -80,6 +99,21 @@ class SqliteInbox:
         disk = os.statvfs(database.path.parent)
         if disk.f_bavail * disk.f_frsize < self._min_free_bytes:
             raise QueueFull("disk_reserve", f"less than {self._min_free_bytes} bytes of disk free")
+
+
+def _seen_tables(now: float, seconds: int) -> tuple[str, str, str]:
+    """The tables of marks: the one to fill, the one before it, and the one to empty."""
+    turn = int(now // seconds)
+    return f"seen{turn % 3}", f"seen{(turn - 1) % 3}", f"seen{(turn + 1) % 3}"
+
+
+def _mark(db: sqlite3.Connection, now: str, before: str, record: Record) -> bool:
+    """Whether the event is new; if so it is marked, in the caller's transaction."""
+    name = "\0".join((record.site, record.session_id, record.event_id))
+    mark = [blake2b(name.encode(), digest_size=16).digest()]
+    if db.execute(f"SELECT 1 FROM {before} WHERE mark = ?", mark).fetchone():
+        return False
+    return db.execute(f"INSERT OR IGNORE INTO {now} VALUES (?)", mark).rowcount == 1
 
 
 class _Line:
@@ -98,8 +132,11 @@ class SqliteOutbox:
     settled: so its order holds, and calls fill up by themselves when there is a backlog.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, *, dedupe_seconds: int, clock: Callable[[], float] = time.time
+    ) -> None:
         self._database = Database(path, "NORMAL")  # an ack lost with the power is only a resend
+        self._dedupe_seconds = dedupe_seconds
         self._clock = clock
         self._inode = 0  # of the file that the lines are about
         self._lines: defaultdict[str, _Line] = defaultdict(_Line)
@@ -146,11 +183,25 @@ class SqliteOutbox:
             self._settled(release.taken, release.delay)
 
     def tidy(self) -> None:
-        """Fold the log into the file and give free pages back, where there are enough of them."""
+        """Fold the log into the file, forget old marks, and give free pages back."""
         self._database.fold_log(CHECKPOINT_BYTES)
+        old = _seen_tables(self._clock(), self._dedupe_seconds)[2]
         with self._database.reading() as db:
+            if db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone():
+                db.execute(f"DELETE FROM {old}")
             if db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES:
                 db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+
+    def repair(self) -> str | None:
+        """Set a damaged file aside and carry over what can be read; what was done, if anything."""
+        self.close()
+        recovery = repair(self._database.path, self._clock())
+        if recovery is None:
+            return None
+        return (
+            f"the file was damaged and is now {recovery.aside}; "
+            f"{recovery.queued} queued events and {recovery.dead} dead letters were recovered"
+        )
 
     def close(self) -> None:
         """Close the file."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from gateway.queues import QueueUnavailable
+from gateway.queues import Condition, QueueUnavailable, Record
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -42,6 +45,12 @@ CREATE TABLE dead (
     died_at REAL NOT NULL
 );
 """
+# The eventIds of the last while, in three parts that are filled by turns: see SqliteInbox.
+SCHEMA += "".join(
+    f"CREATE TABLE seen{part} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for part in range(3)
+)
+COLUMNS = ", ".join(Record._fields)
+INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
 BUSY_SECONDS = 5.0
@@ -64,13 +73,15 @@ class Database:
         self.path = path
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
+        self._gate = Gate(path)
         self.inode = 0  # of the file that was opened last
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, with its failures turned into QueueUnavailable."""
         try:
-            yield self.connection()
+            with self._gate.open():
+                yield self.connection()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise _unavailable(error) from error
@@ -92,7 +103,6 @@ class Database:
         """The open connection to the file that the path names now."""
         if self._connection is None or self.inode != self._inode_now():
             self.close()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()
             self.inode = self._inode_now()
         return self._connection
@@ -175,6 +185,45 @@ class Database:
         return version
 
 
+class Gate:
+    """Open to all who use the file; closed while a damaged one is taken out of their hands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(f"{path}-gate.lock")
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Use the file. Raises QueueUnavailable while the gate is closed."""
+        with self._opened() as file:
+            if not _locked(file, fcntl.LOCK_SH):
+                raise QueueUnavailable("repairing", "the queue's file is being repaired")
+            yield
+
+    @contextmanager
+    def closed(self, patience: float) -> Iterator[None]:
+        """Have the file alone. Raises QueueUnavailable where somebody uses it for too long."""
+        deadline = time.monotonic() + patience
+        with self._opened() as file:
+            while not _locked(file, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise QueueUnavailable("busy", "the queue's file is in use")
+                time.sleep(0.01)
+            yield
+
+    def _opened(self) -> IO[bytes]:
+        """The lock's file; closing it unlocks it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self._path.open("ab")
+
+
+def _locked(file: IO[bytes], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class ForwarderLock:
     """The lease on a file: at most one process holds it, and the kernel frees it when that dies."""
 
@@ -194,11 +243,28 @@ class ForwarderLock:
         self._file = file
         return True
 
+    def report(self, condition: Condition) -> None:
+        """Write into the lock's file how delivery is going: see `read_condition`."""
+        if self._file is not None:
+            text = json.dumps(asdict(condition)).encode()
+            with suppress(OSError):  # a full disk, say: then it is out of date, which also tells
+                self._file.truncate(0)
+                self._file.write(text)
+                self._file.flush()
+
     def release(self) -> None:
         """Let the next forwarder in."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def read_condition(path: Path) -> Condition | None:
+    """What the forwarder of a file said last; None where it never did, or is just saying it."""
+    try:
+        return Condition(**json.loads(Path(f"{path}-forwarder.lock").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _unavailable(error: Exception) -> QueueUnavailable:
