@@ -16,6 +16,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from gateway import strict_json
 from gateway.fields import (
     AttributionSource,
+    Flag,
     Name,
     Number,
     OptionalName,
@@ -66,11 +67,13 @@ class RequestSchema(Schema):
     userId = OptionalName()
     sessionId = OptionalName()
     eventList = fields.List(
-        fields.Raw(), required=True, validate=validate.Length(1, EVENTS_A_REQUEST)
+        fields.Raw(allow_none=True),  # each is checked by itself
+        required=True,
+        validate=validate.Length(1, EVENTS_A_REQUEST),
     )
     signature = Text()
     clientTime = Timestamp()
-    reset = fields.Boolean(truthy={True}, falsy={False})
+    reset = Flag()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def accept_one(
     if event_types and values["eventType"] not in event_types:
         raise InvalidRequest("", {"eventType": ["Not among the site's event_types."]})
     values = {"eventId": values.pop("eventId", None) or new_id(), **values}
-    values["sentAt"] = max(values["sentAt"] + shift, 0.0) if "sentAt" in values else now
+    values["sentAt"] = Timestamp.shifted(values["sentAt"], shift) if "sentAt" in values else now
     sent = strict_json.dumps(values)
     if len(sent.encode()) > EVENT_BYTES:
         raise InvalidRequest("", {"_schema": [f"Longer than {EVENT_BYTES} bytes as JSON."]})

@@ -20,7 +20,7 @@ RESERVED_KEYS = frozenset(
 
 NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?", re.ASCII)
 MILLISECONDS_FROM = 1e11  # as seconds the year 5138, as milliseconds 1973
-LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
+LAST_SECOND = 253_402_214_399  # 9999-12-30T23:59:59Z: boto3 takes it in any time zone
 
 
 def is_placeholder(text: str) -> bool:
@@ -84,6 +84,15 @@ class Number(fields.Float):
         return number
 
 
+class Flag(fields.Boolean):
+    """`true` or `false`; to Python 1 and 0 are equal to them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Timestamp(fields.Field[float]):
     """Seconds or milliseconds since 1970, also as text, or ISO 8601 (UTC if naive) → seconds."""
 
@@ -92,16 +101,28 @@ class Timestamp(fields.Field[float]):
         "range": "Not a time between the years 1970 and 9999.",
     }
 
+    @staticmethod
+    def shifted(seconds: float, shift: float) -> float:
+        """A time, moved as far as the range allows."""
+        return min(max(seconds + shift, 0.0), float(LAST_SECOND))
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, str):
-            value = float(value) if NUMBER.fullmatch(value) else self._iso8601(value)
+            seconds = self._number(float(value)) if NUMBER.fullmatch(value) else self._date(value)
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise self.make_error("invalid")
-        if not 0 <= value <= LAST_SECOND * 1000:
+        else:
+            seconds = self._number(value)
+        if not 0 <= seconds <= LAST_SECOND:
             raise self.make_error("range")
-        return value / 1000 if value >= MILLISECONDS_FROM else float(value)
+        return float(seconds)
 
-    def _iso8601(self, text: str) -> float:
+    @staticmethod
+    def _number(value: float) -> float:
+        """Seconds; a number too large for them is milliseconds, if it is a time at all."""
+        return value / 1000 if MILLISECONDS_FROM <= value <= LAST_SECOND * 1000 else value
+
+    def _date(self, text: str) -> float:
         try:
             moment = datetime.fromisoformat(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

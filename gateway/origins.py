@@ -18,7 +18,7 @@ def normalise(origin: str) -> str:
     scheme, host, port = parts.scheme, parts.hostname or "", parts.port
     if scheme not in DEFAULT_PORTS:
         raise ValueError(f"{origin!r} is not an origin: it begins with http:// or https://")
-    bare = f"{scheme}://{parts.netloc}"
+    bare = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
     if parts.path or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"{origin!r} is not an origin but an address: write {bare!r}")
     if ":" in host:
