@@ -2,11 +2,15 @@
 # Install what the suite needs of Debian's packages, where it is missing; needs root or sudo then.
 set -euo pipefail
 
-packages=(chromium chromium-driver curl procps)
+packages=(chromium chromium-driver curl procps strace)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null |
         grep --quiet 'ok installed' || missing+=("$package")
+done
+# These may come from elsewhere: Debian's npm would insist on Debian's nodejs.
+for command in nodejs:node npm:npm; do
+    command -v "${command#*:}" >/dev/null || missing+=("${command%:*}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -177,5 +177,5 @@ class Gateway:
         assert self._process.poll() is None, self.log.read_text()
         try:
             return requests.get(f"{self.url}/healthz", timeout=1).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
