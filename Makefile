@@ -5,11 +5,12 @@ export PORT
 
 BIN := .venv/bin
 
-.PHONY: run test venv soak snippet clean
+.PHONY: run test venv soak snippet openapi clean
 
 venv: .venv/.installed
 
 .venv/.installed: setup.cfg pyproject.toml
+	@echo "Installing into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable .
 	@touch $@
@@ -33,5 +34,9 @@ soak: .venv/.installed-test
 snippet: .venv/.installed-test
 	@$(BIN)/python -c "import minify; minify.file('application/javascript', 'static/pz.src.js', 'static/pz.js')"
 
+# Needed after a change of the schemas or of tests/openapi.py.
+openapi: .venv/.installed-test
+	@$(BIN)/python -m tests.openapi
+
 clean:
-	rm -rf .venv
+	rm -rf .cache .venv

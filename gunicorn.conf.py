@@ -25,7 +25,9 @@ def on_starting(server):
     except SettingsError as error:
         sys.exit(f"personalize-gateway: {error}")
     # The server outlives a reload, which runs this file again.
-    server.supervisor = Supervisor() if settings.forwarder == "auto" else None
+    # With SQS, forwarders are started apart.
+    beside = settings.forwarder == "auto" and not settings.on_sqs
+    server.supervisor = Supervisor() if beside else None
 
 
 def when_ready(server):

@@ -8,14 +8,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gateway import __version__
 
 if TYPE_CHECKING:
+    from gateway.batches import Call
     from gateway.forwarder import Forwarder
-    from gateway.queues import Lease
+    from gateway.queues import Condition, Lease
 
 PARENT_SECONDS = 0.2  # between looks whether the parent lives
 TURN_SECONDS = 0.5  # between looks whether the queue has become free
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway import operate
+    from gateway import check, operate
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -56,9 +57,13 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     forward.add_argument(
         "--beside", type=int, metavar="PID", help="stop when this parent process is gone"
     )
+    forward.add_argument(
+        "--metrics-port", type=int, metavar="N", help="answer /metrics and /healthz on this port"
+    )
     forward.set_defaults(run=_forward)
 
     operate.add_commands(commands)
+    check.add_command(commands)
 
     snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
     snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")
@@ -83,19 +88,27 @@ def _forward(options: argparse.Namespace) -> int:
     from gateway import logs
     from gateway.forwarder import Forwarder
     from gateway.personalize import Personalize
-    from gateway.queues.urls import open_outbox
+    from gateway.queues.urls import open_outbox, queue_status
     from gateway.settings import load
 
     logs.configure()
     settings = load(os.environ)
-    lease, outbox = open_outbox(settings)
+    lease, outbox = open_outbox(settings, once=options.once)
+    send: Callable[[Call], None] = Personalize(settings.sites).send
+    report: Callable[[Condition], None] = lease.report
+    if options.metrics_port is not None:
+        from gateway import metering
+
+        meter = metering.Meter()
+        metering.serve(meter, options.metrics_port)
+        outbox, send, report = meter.settling(outbox), meter.sending(send), meter.reporting(report)
     rates = {site.key: site.calls_per_second for site in settings.sites.values()}
     forwarder = Forwarder(
         outbox,
-        Personalize(settings.sites).send,
+        send,
         max_age=settings.max_age,
         calls_per_second=lambda site: rates.get(site, float("inf")),
-        report=lease.report,
+        report=report,
     )
 
     def finish(*_signal: object) -> None:
@@ -106,11 +119,14 @@ def _forward(options: argparse.Namespace) -> int:
     if options.beside:
         threading.Thread(target=_stop_with, args=[options.beside, forwarder], daemon=True).start()
     _wait_for_turn(lease, forwarder)
-    if options.once:
-        forwarder.run_once()
-    else:
+    if not options.once:
         forwarder.run()
-    return 0
+        return 0
+    forwarder.run_once()
+    left = queue_status(settings).queued
+    if left:
+        print(f"{left} events are still queued", file=sys.stderr)
+    return int(left > 0)
 
 
 def _stop_with(parent: int, forwarder: Forwarder) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway import events
 from gateway.doors import Door
@@ -28,7 +29,7 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
     @routes.post("/events")
     def put_events() -> Response:
         now = time.time()
-        wanted = _read(request.get_data(cache=False))
+        wanted = _read(_body())
         door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
         accepted, errors = events.accept(
             wanted, event_types=door.site.event_types, now=now, new_id=lambda: str(uuid4())
@@ -47,6 +48,15 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
         return response
 
     return routes
+
+
+def _body() -> bytes:
+    """The whole body: one that is sent in chunks, werkzeug cuts off at the limit in silence."""
+    body = request.get_data(cache=False)
+    chunked = request.content_length is None and "wsgi.input_terminated" in request.environ
+    if chunked and request.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
+    return body
 
 
 def _read(body: bytes) -> events.Request:

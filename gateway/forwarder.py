@@ -41,6 +41,12 @@ class Outcome:
     refused: list[Burial] = field(default_factory=list)  # each in a call of its own
     kept: list[Taken] = field(default_factory=list)
     failure: CallFailed | None = None
+    surprise: Exception | None = None  # what nobody foresaw, where that is the failure
+
+    @property
+    def events(self) -> int:
+        """How many records it is about."""
+        return len(self.delivered) + len(self.refused) + len(self.kept)
 
     def bury(self, item: Taken, reason: str, message: str) -> Burial:
         """A dead letter of these attempts."""
@@ -80,6 +86,7 @@ class Forwarder:
         self._acked: list[Taken] = []
         self._buried: list[Burial] = []
         self._released: list[Release] = []
+        self._events_in_flight = 0
         self._tidied_at = 0.0
         self.stopping = False
 
@@ -111,7 +118,7 @@ class Forwarder:
             self._tidy()
         except QueueError as error:
             self._say(self._queue_pace, "the queue", error.reason, str(error))
-            if error.reason == "damaged":
+            if error.reason in ("damaged", "repairing"):
                 self._repair()
             time.sleep(LINGER)
         self._gather(LINGER)
@@ -131,7 +138,7 @@ class Forwarder:
         if self._clock() - self._tidied_at >= TIDY_EVERY:
             self._tidied_at = self._clock()
             troubles = {site: pace.trouble for site, pace in self._paces.items() if pace.trouble}
-            self._report(Condition(self._clock(), self._in_flight(), troubles))
+            self._report(Condition(self._clock(), self._events_in_flight, troubles))
             self._outbox.tidy()
 
     def _repair(self) -> None:
@@ -156,12 +163,13 @@ class Forwarder:
         if site not in self._threads:
             self._threads[site] = ThreadPoolExecutor(CALLS_AT_ONCE, f"send-{site}")
         self._pace(site).in_flight += 1
+        self._events_in_flight += len(fresh)
         self._threads[site].submit(self._deliver, fresh, outcome)
 
     def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
-        """In a thread: make a session's calls, one after another, until one fails."""
+        """In a thread: make a session's calls, one after another, until one fails or we stop."""
         waiting = deque(batches.calls(run))
-        while waiting:
+        while waiting and not self.stopping:
             call = waiting.popleft()
             outcome.attempts.update(item.handle for item in call.taken)
             self._wait_for_turn(outcome.site)
@@ -174,11 +182,14 @@ class Forwarder:
                     burial = outcome.bury(call.taken[0], refusal.reason, str(refusal))
                     outcome.refused.append(burial)
             except Exception as error:  # whatever it was, what was taken must come back
-                outcome.failure = error if isinstance(error, CallFailed) else _surprise(error)
-                outcome.kept = [item for left in (call, *waiting) for item in left.taken]
+                if not isinstance(error, CallFailed):
+                    outcome.surprise, error = error, Retry("unexpected", repr(error))
+                outcome.failure = error
+                waiting.appendleft(call)
                 break
             else:
                 outcome.delivered += call.taken
+        outcome.kept = [item for call in waiting for item in call.taken]
         self._outcomes.put(outcome)
 
     def _wait_for_turn(self, site: str) -> None:
@@ -198,6 +209,7 @@ class Forwarder:
         """Draw the conclusions: what becomes of each record, and how the site is faring."""
         pace, now = self._pace(outcome.site), self._clock()
         pace.in_flight -= 1
+        self._events_in_flight -= outcome.events
         self._acked += outcome.delivered
         if outcome.delivered:
             pace.success(outcome.started, now)
@@ -211,7 +223,7 @@ class Forwarder:
         failure = outcome.failure or pace.suspicion(outcome.refused)
         if failure:
             pace.failure(failure, outcome.started, now)
-            self._say(pace, outcome.site, failure.reason, str(failure))
+            self._say(pace, outcome.site, failure.reason, str(failure), outcome.surprise)
         self._released += [outcome.release(item, 0.0) for item in outcome.kept]
 
     def _settle(self) -> None:
@@ -231,15 +243,13 @@ class Forwarder:
             self._say(self._queue_pace, "the queue", error.reason, str(error))
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
+        self._outbox.close()
 
     def _in_flight(self) -> int:
         return sum(pace.in_flight for pace in self._paces.values())
 
-    def _say(self, pace: Pace, who: str, reason: str, message: str) -> None:
+    def _say(
+        self, pace: Pace, who: str, reason: str, message: str, error: Exception | None = None
+    ) -> None:
         if pace.worth_saying(reason, self._clock()):
-            log.warning("%s: %s: %s", who, reason, message)
-
-
-def _surprise(error: Exception) -> Retry:
-    log.error("unexpected error while sending", exc_info=error)
-    return Retry("unexpected", repr(error))
+            log.warning("%s: %s: %s", who, reason, message, exc_info=error)

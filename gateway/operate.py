@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway import events
 from gateway.queues import DeadLetter, DeadLetters, Record
-from gateway.queues.urls import open_dead_letters, queue_problems, queue_status
+from gateway.queues.urls import create_queue, open_dead_letters, queue_problems, queue_status
 from gateway.settings import Settings, Site, load
 
 BATCH = 100  # dead letters replayed or purged in one transaction
@@ -30,6 +30,8 @@ def add_commands(commands: Any) -> None:
     status.set_defaults(run=_status)
     verify = queue.add_parser("verify", help="check the queue's file; exit status 1 if damaged")
     verify.set_defaults(run=_verify)
+    create = queue.add_parser("create", help="with SQS: make the queue and its dead-letter queue")
+    create.set_defaults(run=_create)
 
     dead = commands.add_parser("dead-letters", help="what could not be delivered").add_subparsers(
         required=True, metavar="COMMAND"
@@ -58,12 +60,26 @@ def _status(options: argparse.Namespace) -> int:
     else:
         oldest = status.oldest_seconds
         age = "" if oldest is None else f", the oldest for {oldest:.0f} s"
-        print(f"{status.queued} queued{age}; {status.in_flight} in flight; {status.dead} dead")
+        dead = "?" if status.dead is None else status.dead
+        print(f"{status.queued} queued{age}; {status.in_flight} in flight; {dead} dead")
+    return 0
+
+
+def _create(_options: argparse.Namespace) -> int:
+    made = create_queue(load(os.environ))
+    for url in made:
+        print(url)
+    if not made:
+        print("Nothing to create: a SQLite queue makes its file itself")
     return 0
 
 
 def _verify(_options: argparse.Namespace) -> int:
-    problems = queue_problems(load(os.environ))
+    settings = load(os.environ)
+    if settings.on_sqs:
+        print("queue verify: not with SQS, whose storage is AWS's; see `check`", file=sys.stderr)
+        return 2
+    problems = queue_problems(settings)
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -79,13 +95,14 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _line(form: str | None, letter: DeadLetter, site: Site | None) -> str:
-    if form == "json":
-        return json.dumps(_brief(letter), ensure_ascii=False)
+    if form == "json":  # ASCII: to some readers U+2028 ends a line
+        return json.dumps(_brief(letter))
     if form == "cli-input-json":
-        return json.dumps(_request(letter, site), ensure_ascii=False)
+        return json.dumps(_request(letter, site))
     died = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     who = f"{letter.record.site}  {letter.record.event_id}"
-    return f"{letter.id}  {died}  {who}  {letter.reason}: {letter.message}"
+    line = f"{letter.id}  {died}  {who}  {letter.reason}: {letter.message}"
+    return line if line.isprintable() else ascii(line)[1:-1]  # visitors choose IDs: no escapes
 
 
 def _brief(letter: DeadLetter) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gateway.queues import Burial
 
 SLOWEST = 60.0  # seconds, the longest that a site waits before it is tried again
 FIRST_WAIT, FIRST_SLOW_WAIT = 0.5, 5.0  # seconds, doubled with each failure
-SUSPECTS = 20  # events refused in a row, none accepted, that put the blame on the site
+SUSPECTS = 20  # different events refused, none accepted, that put the blame on the site
 SAY_EVERY = 60.0  # seconds between log lines on the same trouble
 
 
@@ -26,17 +26,18 @@ class Pace:
     failures: int = 0
     failed_at: float = float("-inf")
     wait_until: float = float("-inf")
-    succeeded_at: float = float("-inf")
+    last_good: float = float("-inf")  # when the last call that was accepted began
     refused_in_a_row: int = 0
     suspects: dict[int, float] = field(default_factory=dict)  # handle → first refused
     trouble: str | None = None  # why nothing is delivered now
     said: dict[str, float] = field(default_factory=dict)  # reason → last logged
 
     def room(self, now: float) -> int:
-        """Sessions that may be sent now; only one, to try, after a failure."""
+        """Sessions that may be sent now; only one, to try, at first and after a failure."""
         if now < self.wait_until:
             return 0
-        return (1 if self.failures else self.calls_at_once) - self.in_flight
+        is_well = self.last_good > float("-inf") and not self.failures
+        return (self.calls_at_once if is_well else 1) - self.in_flight
 
     def turn(self, now: float) -> float:
         """Seconds until the next call may be made, so that the quota is met by pacing."""
@@ -45,7 +46,7 @@ class Pace:
 
     def success(self, started: float, now: float) -> None:
         """A call that began at `started` was accepted."""
-        self.succeeded_at = now
+        self.last_good = max(self.last_good, started)
         self.refused_in_a_row = 0
         if started >= self.failed_at:
             self.failures, self.wait_until, self.trouble = 0, now, None
@@ -67,18 +68,19 @@ class Pace:
         self.wait_until = now + max(wait, min(asked, SLOWEST))
 
     def is_poison(self, handle: int, started: float, others_accepted: bool) -> bool:
-        """Whether a refused event is to blame itself: its site has accepted others since."""
-        if others_accepted or self.succeeded_at > self.suspects.get(handle, started):
+        """Whether a refused event is to blame itself: calls begun since then were accepted."""
+        if others_accepted or self.last_good > self.suspects.get(handle, started):
             self.suspects.pop(handle, None)
             return True
-        if len(self.suspects) >= 50 * SUSPECTS:  # a forgotten one is only suspected later
-            self.suspects.clear()
-        self.suspects.setdefault(handle, started)
+        if handle not in self.suspects:
+            self.refused_in_a_row += 1
+            if len(self.suspects) >= 50 * SUSPECTS:  # a forgotten one is only suspected later
+                self.suspects.clear()
+            self.suspects[handle] = started
         return False
 
     def suspicion(self, refused: Sequence[Burial]) -> Misconfigured | None:
         """The site's own fault, where event after event is refused and none accepted."""
-        self.refused_in_a_row += len(refused)
         if not refused or self.refused_in_a_row < SUSPECTS:
             return None
         return Misconfigured("all_refused", f"every event is refused: {refused[-1].message}")

@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's, for what never arrived
     HTTPClientError,
+    NoCredentialsError,
 )
 
 from gateway.batches import Call, Misconfigured, Refused, Retry
@@ -36,6 +37,16 @@ CONFIG = Config(
 
 THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+)
+# What can be an event's own fault. Anything else that is neither passing nor known is the set-up's:
+# nothing is buried for an answer that nobody foresaw, of a proxy, say, or of STS.
+REFUSALS = frozenset(
+    {
+        "InvalidInputException",
+        "ValidationException",
+        "SerializationException",
+        "RequestEntityTooLargeException",
+    }
 )
 TRACKING_ID = re.compile(r"tracking\W?id|event\W?tracker", re.IGNORECASE)
 
@@ -56,20 +67,29 @@ class Personalize:
         try:
             self._client(site).put_events(**_request(site, call))
         except ClientError as error:
-            raise _sorted(error) from error
+            failure = _sorted(error)
+            if isinstance(failure, Misconfigured) and failure.reason != "tracking_id":
+                self._forget(site)
+            raise failure from error
         except (ConnectionError, HTTPClientError) as error:
             raise Retry("unreachable", str(error)) from error
         except BotoCoreError as error:  # no region, no credentials, no such profile …
+            self._forget(site)
             raise Misconfigured("aws_setup", str(error)) from error
 
     def _client(self, site: Site) -> Any:
         key = site.region, site.role_arn
         with self._opening:
             if key not in self._clients:
-                self._clients[key] = _session(site.role_arn).client(
+                self._clients[key] = _session(site).client(
                     "personalize-events", region_name=site.region, config=CONFIG
                 )
             return self._clients[key]
+
+    def _forget(self, site: Site) -> None:
+        """Let the next attempt read AWS's set-up anew: a client keeps the credentials it found."""
+        with self._opening:
+            self._clients.pop((site.region, site.role_arn), None)
 
 
 def _request(site: Site, call: Call) -> dict[str, Any]:
@@ -81,15 +101,21 @@ def _request(site: Site, call: Call) -> dict[str, Any]:
     return request if call.user_id is None else {**request, "userId": call.user_id}
 
 
-def _session(role_arn: str | None) -> boto3.Session:
+def _session(site: Site) -> boto3.Session:
     """boto3's usual chain, and from there on the role where a site names one."""
-    if role_arn is None:
+    if site.role_arn is None:
         return boto3.Session()
     source, assumed = botocore.session.get_session(), botocore.session.get_session()
+    source.set_default_client_config(CONFIG)  # STS is not to take its time either
+    if site.region is not None:
+        source.set_config_variable("region", site.region)
+    credentials = source.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
     fetcher = AssumeRoleCredentialFetcher(
         source.create_client,
-        source.get_credentials(),
-        role_arn,
+        credentials,
+        site.role_arn,
         extra_args={"RoleSessionName": "personalize-gateway"},
     )
     assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
@@ -107,9 +133,11 @@ def _sorted(error: ClientError) -> Retry | Misconfigured | Refused:
         return Retry("aws_error", message, _retry_after(answer))
     if status in (401, 403, 404):
         return Misconfigured("access_denied" if status != 404 else "not_found", message)
-    if TRACKING_ID.search(message):
+    if TRACKING_ID.search(message) and "eventList" not in message:  # nor a visitor's own text
         return Misconfigured("tracking_id", message)
-    return Refused("refused", message)
+    if error.operation_name == "PutEvents" and (code in REFUSALS or status == 413):
+        return Refused("refused", message)
+    return Misconfigured("unknown_error", message)
 
 
 def _retry_after(answer: Mapping[str, Any]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,10 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from gateway import origins
+from gateway.fields import Flag
 
+SQS_URL = r"https?://[^/\s?#]+(/[^/\s?#]+)*/[A-Za-z0-9_-]{1,80}"  # a standard queue's, no .fifo
+LONGEST_AGE_ON_SQS = 12 * 24 * 60 * 60
 SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
 
 # Kubernetes injects these into every pod beside a service that is called "gateway".
@@ -23,6 +26,9 @@ KUBERNETES = re.compile(r"GATEWAY_(PORT(_.*)?|SERVICE_.*)")
 
 class SettingsError(Exception):
     """A setting is unknown, malformed or contradictory; the message is one line that names it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a quoted TOML key may hold line breaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,15 @@ class Settings:
     queue_max_bytes: int
     min_free_bytes: int
     max_body_bytes: int
+    dead_letter_queue: str | None
     max_age: int
     dedupe_seconds: int
     demo: str | None
+
+    @property
+    def on_sqs(self) -> bool:
+        """Whether the queue is AWS's, and not a file of this machine."""
+        return not self.queue.startswith("sqlite:")
 
 
 class Origin(fields.String):
@@ -95,7 +107,7 @@ class SiteSchema(Schema):
     )
     cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
     cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
-    allow_missing_origin = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    allow_missing_origin = Flag(load_default=False)
     event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
     user_secret = fields.String(load_default=None, validate=validate.Length(1))
     calls_per_second = fields.Integer(
@@ -115,10 +127,12 @@ class EnvironmentSchema(Schema):
         data_key="GATEWAY_QUEUE",
         load_default="sqlite:///data/queue.db",
         validate=validate.Regexp(
-            r"sqlite:///.*[^/]\Z", error="Write sqlite:///relative.db or sqlite:////absolute.db."
+            rf"sqlite:///.*[^/]\Z|{SQS_URL}\Z",
+            error="Write sqlite:///relative.db, sqlite:////absolute.db or an SQS queue's URL.",
         ),
         metadata={
-            "description": "Where events wait: `sqlite:///relative.db` or `sqlite:////abs.db`"
+            "description": "Where events wait: `sqlite:///relative.db`, `sqlite:////abs.db`, or "
+            "the URL of an SQS queue"
         },
     )
     secret_keys = Keys(
@@ -166,6 +180,12 @@ class EnvironmentSchema(Schema):
         validate=validate.Range(1),
         metadata={"description": "A request body's size in bytes past which it is answered 413"},
     )
+    dead_letter_queue = fields.String(
+        data_key="GATEWAY_DEAD_LETTER_QUEUE",
+        load_default=None,
+        validate=validate.Regexp(rf"{SQS_URL}\Z", error="Write an SQS queue's URL."),
+        metadata={"description": "With SQS: the URL of the queue for dead letters"},
+    )
     max_age = fields.Integer(
         data_key="GATEWAY_MAX_AGE",
         load_default=14 * 24 * 60 * 60,
@@ -207,7 +227,27 @@ def load(environ: Mapping[str, str]) -> Settings:
     values = _checked(EnvironmentSchema(), ours, "the environment")
     port, sites_file = values.pop("port"), values.pop("sites_file")
     values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
-    return Settings(sites=read_sites(Path(sites_file)), **values)
+    settings = Settings(sites=read_sites(Path(sites_file)), **values)
+    return _fit_for_sqs(settings, environ) if settings.on_sqs else _fit_for_sqlite(settings)
+
+
+def _fit_for_sqs(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    if settings.dead_letter_queue == settings.queue:
+        raise SettingsError("GATEWAY_DEAD_LETTER_QUEUE: the same as GATEWAY_QUEUE")
+    if settings.max_age <= LONGEST_AGE_ON_SQS:
+        return settings
+    if "GATEWAY_MAX_AGE" in environ:
+        raise SettingsError(
+            f"GATEWAY_MAX_AGE: at most {LONGEST_AGE_ON_SQS} (12 days) with an SQS queue, "
+            "because SQS forgets at 14 days"
+        )
+    return replace(settings, max_age=LONGEST_AGE_ON_SQS)
+
+
+def _fit_for_sqlite(settings: Settings) -> Settings:
+    if settings.dead_letter_queue is not None:
+        raise SettingsError("GATEWAY_DEAD_LETTER_QUEUE: only with an SQS queue in GATEWAY_QUEUE")
+    return settings
 
 
 def find_site(sites: Mapping[str, Site], name: str) -> Site | None:

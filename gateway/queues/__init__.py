@@ -61,11 +61,14 @@ class DeadLetter(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What waits: counts of events, and the age of the oldest in seconds."""
+    """What waits: counts of events, and the age of the oldest in seconds. None: not known.
+
+    On SQS the counts are of messages, and about.
+    """
 
     queued: int
     in_flight: int
-    dead: int
+    dead: int | None
     oldest_seconds: float | None
 
 
@@ -114,6 +117,9 @@ class Outbox(Protocol):
 
     def repair(self) -> str | None:
         """Mend a damaged store, saving what can be read; what was done, where there was need."""
+
+    def close(self) -> None:
+        """Give everything back that is not settled. Raises nothing."""
 
 
 class DeadLetters(Protocol):

@@ -39,8 +39,14 @@ class GroupCommit(Generic[Item, Result]):
     threads, of greenlets, or of neither.
     """
 
-    def __init__(self, store: Callable[[Sequence[Item]], Sequence[Result]]) -> None:
+    def __init__(
+        self,
+        store: Callable[[Sequence[Item]], Sequence[Result]],
+        call: Callable[..., Sequence[Result]] | None = None,
+    ) -> None:
+        """`call(store, items)` makes the call: `off_the_loop`, unless said otherwise."""
         self._store = store
+        self._call = call or off_the_loop
         self._mutex = threading.Lock()
         self._waiting: list[_Entry[Item, Result]] = []
         self._busy = False
@@ -63,7 +69,7 @@ class GroupCommit(Generic[Item, Result]):
         with self._mutex:
             group, self._waiting = self._waiting, []
         try:
-            results = off_the_loop(self._store, [item for entry in group for item in entry.items])
+            results = self._call(self._store, [item for entry in group for item in entry.items])
             for entry in group:
                 entry.results, results = results[: len(entry.items)], results[len(entry.items) :]
         except BaseException as error:  # whatever it was, everybody who waited must hear it

@@ -1,19 +1,29 @@
-"""The queue behind a URL: `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+"""The queue behind a URL: `sqlite:///relative.db`, `sqlite:////absolute.db`, or SQS's.
+
+What SQS needs is imported for SQS alone: with SQLite nothing here knows boto3.
+"""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Status
-from gateway.queues.sqlite import SqliteInbox, SqliteOutbox
-from gateway.queues.sqlite_dead import SqliteDeadLetters, status
-from gateway.queues.sqlite_file import ForwarderLock, read_condition
-from gateway.queues.sqlite_recovery import problems
+from gateway.queues.sqlite.dead import SqliteDeadLetters, status
+from gateway.queues.sqlite.inbox import SqliteInbox
+from gateway.queues.sqlite.locks import ForwarderLock, read_condition
+from gateway.queues.sqlite.outbox import SqliteOutbox
+from gateway.queues.sqlite.recovery import problems
 from gateway.settings import Settings
 
 
 def open_inbox(settings: Settings) -> Inbox:
     """The web end of the queue. Nothing is opened before it is used."""
+    if settings.on_sqs:
+        from gateway.queues.sqs.client import Queue
+        from gateway.queues.sqs.inbox import SqsInbox
+
+        return SqsInbox(Queue(settings.queue))
     return SqliteInbox(
         sqlite_path(settings.queue),
         max_bytes=settings.queue_max_bytes,
@@ -22,29 +32,69 @@ def open_inbox(settings: Settings) -> Inbox:
     )
 
 
-def open_outbox(settings: Settings) -> tuple[Lease, Outbox]:
-    """The forwarder end of the queue, to be used once its lease is acquired."""
+def open_outbox(settings: Settings, *, once: bool = False) -> tuple[Lease, Outbox]:
+    """The forwarder end of the queue, to be used once its lease is acquired.
+
+    `once`: a `take` that has nothing means that there is nothing.
+    """
+    if settings.on_sqs:
+        from gateway.queues.sqs.client import Queue
+        from gateway.queues.sqs.outbox import SqsLease, SqsOutbox
+        from gateway.queues.sqs.receiver import Receiver
+
+        main = Queue(settings.queue)
+        receiver = Receiver(main, settings.dead_letter_queue)
+        outbox = SqsOutbox(main, receiver, max_age=settings.max_age)
+        if not once:
+            receiver.start(outbox.has_room)
+        return SqsLease(), outbox
     path = sqlite_path(settings.queue)
     return ForwarderLock(path), SqliteOutbox(path, dedupe_seconds=settings.dedupe_seconds)
 
 
 def open_dead_letters(settings: Settings) -> DeadLetters:
     """What could not be delivered."""
+    if settings.on_sqs:
+        from gateway.queues.sqs import admin
+        from gateway.queues.sqs.client import Queue
+        from gateway.queues.sqs.dead import SqsDeadLetters
+
+        url = admin.dead_letter_url(settings.queue, settings.dead_letter_queue)
+        return SqsDeadLetters(Queue(settings.queue), Queue(url))
     return SqliteDeadLetters(sqlite_path(settings.queue))
 
 
 def queue_status(settings: Settings) -> Status:
     """What waits."""
+    if settings.on_sqs:
+        from gateway.queues.sqs import admin
+
+        return admin.status(settings.queue, settings.dead_letter_queue)
     return status(sqlite_path(settings.queue))
 
 
 def queue_problems(settings: Settings) -> list[str]:
-    """What is wrong with the queue's storage."""
+    """What is wrong with the queue's storage, or with SQS as far as it can be asked."""
+    if settings.on_sqs:
+        from gateway.queues.sqs import admin
+
+        return admin.problems(settings.queue, settings.dead_letter_queue)
     return problems(sqlite_path(settings.queue))
+
+
+def create_queue(settings: Settings) -> list[str]:
+    """Make what has to be made beforehand; what there is now. Raises QueueError."""
+    if settings.on_sqs:
+        from gateway.queues.sqs import admin
+
+        return admin.create(settings.queue, settings.dead_letter_queue)
+    return []
 
 
 def delivery_condition(settings: Settings) -> Condition | None:
     """What the forwarder said last of how it is going; None where it never did."""
+    if settings.on_sqs:  # each of its forwarders says it itself: see `forward --metrics-port`
+        return Condition(time.time(), 0, {})
     return read_condition(sqlite_path(settings.queue))
 
 

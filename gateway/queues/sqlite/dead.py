@@ -1,0 +1,62 @@
+"""The dead letters of a SQLite queue, and what waits in it: what operators ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from gateway.queues import DeadLetter, Record, Status
+from gateway.queues.sqlite.file import COLUMNS, INSERT, Database
+from gateway.queues.sqlite.locks import read_condition
+
+PAGE = 500  # dead letters read at a time, so that no reader keeps the log from being folded
+
+
+class SqliteDeadLetters:
+    """Those of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, "FULL")
+
+    def list(self) -> Iterator[DeadLetter]:
+        """All of them, oldest first."""
+        last, page = 0, self._page(0)
+        while page:
+            yield from page
+            last = int(page[-1].id)
+            page = self._page(last)
+
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
+        """Put each letter's record into the queue again, and forget the letter: all or none."""
+        with self._database.transaction() as db:
+            db.executemany(INSERT, [record for _, record in letters])
+            db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one, _ in letters])
+
+    def purge(self, letters: Collection[DeadLetter]) -> None:
+        """Forget these for good."""
+        with self._database.transaction() as db:
+            db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one in letters])
+
+    def _page(self, after: int) -> Sequence[DeadLetter]:
+        query = f"""SELECT id, reason, message, attempts, died_at, {COLUMNS} FROM dead
+                    WHERE id > ? ORDER BY id LIMIT ?"""
+        with self._database.reading() as db:
+            rows = db.execute(query, (after, PAGE)).fetchall()
+        return [
+            DeadLetter(str(id_), reason, message, attempts, died_at, Record(*values))
+            for id_, reason, message, attempts, died_at, *values in rows
+        ]
+
+
+def status(path: Path) -> Status:
+    """What waits in a file; what is in flight, its forwarder says of itself."""
+    database = Database(path, "FULL")
+    with database.reading() as db:
+        (queued,) = db.execute("SELECT count(*) FROM queue").fetchone()
+        (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
+        oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
+    database.close()
+    condition = read_condition(path)
+    age = None if oldest is None else max(0.0, time.time() - oldest[0])
+    return Status(queued, condition.in_flight if condition else 0, dead, age)

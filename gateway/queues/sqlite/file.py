@@ -1,0 +1,223 @@
+"""The SQLite file itself: schema, connection, transactions and size."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.queues import QueueUnavailable, Record
+from gateway.queues.sqlite.locks import Gate
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so that a cursor may rest on it
+    site TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    user_id TEXT,
+    event_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    received TEXT,
+    received_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX queue_by_site ON queue (site, id);
+CREATE INDEX queue_by_session ON queue (site, session_id, id);
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    site TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    user_id TEXT,
+    event_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    received TEXT,
+    received_at REAL NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    died_at REAL NOT NULL
+);
+"""
+# The eventIds of the last while, in three parts that are filled by turns: see SqliteInbox.
+SCHEMA += "".join(
+    f"CREATE TABLE seen{part} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for part in range(3)
+)
+COLUMNS = ", ".join(Record._fields)
+INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+USED_BYTES = """SELECT (page_count - freelist_count) * page_size
+                FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
+BUSY_SECONDS = 5.0
+
+# SQLite's extended error names, by their beginnings → our reason codes.
+REASONS = {
+    "SQLITE_FULL": "disk_full",
+    "SQLITE_READONLY": "read_only",
+    "SQLITE_BUSY": "busy",
+    "SQLITE_CORRUPT": "damaged",
+    "SQLITE_NOTADB": "damaged",
+    "SQLITE_CANTOPEN": "cannot_open",
+}
+# The same for what the operating system says of the folder, by errno.
+OS_REASONS = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EROFS: "read_only",
+    errno.EACCES: "read_only",
+    errno.EPERM: "read_only",
+    errno.ENOENT: "cannot_open",
+    errno.ENOTDIR: "cannot_open",
+    errno.EISDIR: "cannot_open",
+    errno.EEXIST: "cannot_open",
+}
+
+
+class Database:
+    """The file, opened when first used and again after a failure or when it was replaced."""
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._connection: sqlite3.Connection | None = None
+        self._gate = Gate(path)
+        self._inode = 0
+        self.openings = 0  # how often the file, or another in its place, was opened
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, with its failures turned into QueueUnavailable."""
+        try:
+            with self._gate.open():
+                yield self.connection()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise unavailable(error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """BEGIN IMMEDIATE … COMMIT; rolled back on any error. Raises QueueUnavailable."""
+        with self.reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def connection(self) -> sqlite3.Connection:
+        """The open connection to the file that the path names now."""
+        if self._connection is None or self._inode != self._inode_now():
+            self.close()
+            self._connection = self._open()
+            self._inode = self._inode_now()
+            self.openings += 1
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def size(self, db: sqlite3.Connection) -> int:
+        """Bytes in use: pages that hold something, and the log that is not folded in yet."""
+        used: int = db.execute(USED_BYTES).fetchone()[0]
+        return used + self.log_size()
+
+    def free_bytes(self) -> int:
+        """Bytes that the disk has left for us."""
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except FileNotFoundError:
+            return 0
+
+    def fold_log(self, from_bytes: int) -> None:
+        """Checkpoint the log into the file where it has grown to `from_bytes`.
+
+        TRUNCATE, the kind that shuts writers out meanwhile: before SQLite 3.51.3 another kind can
+        damage the file when it meets a writer that starts the log anew.
+        """
+        if self.log_size() >= from_bytes:
+            with self.reading() as db:
+                db.execute("PRAGMA busy_timeout = 0")  # where a reader is in the way, another time
+                try:
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        raise
+                finally:
+                    db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+    def _inode_now(self) -> int:
+        try:
+            return os.stat(self.path).st_ino
+        except FileNotFoundError:
+            return 0
+
+    def _open(self) -> sqlite3.Connection:
+        # A worker's calls come from several native threads, but one at a time.
+        db = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
+            self._create(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        if self._version(db) == SCHEMA_VERSION:
+            return
+        db.execute("BEGIN IMMEDIATE")  # others may be at the same point
+        try:
+            version = self._version(db)
+            if version > SCHEMA_VERSION:
+                raise QueueUnavailable(
+                    "newer_version",
+                    f"{self.path} has version {version} of the format; "
+                    f"this program knows {SCHEMA_VERSION}",
+                )
+            if version == 0:
+                for statement in SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # half a schema would be in the way for ever
+                db.execute("ROLLBACK")
+            raise
+
+    @staticmethod
+    def _version(db: sqlite3.Connection) -> int:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+
+def unavailable(error: Exception) -> QueueUnavailable:
+    """A failure of SQLite or of the file system, with its reason code."""
+    if isinstance(error, OSError):
+        return QueueUnavailable(OS_REASONS.get(error.errno or 0, "io_error"), str(error))
+    name = getattr(error, "sqlite_errorname", "")
+    reason = next((code for start, code in REASONS.items() if name.startswith(start)), "io_error")
+    return QueueUnavailable(reason, f"SQLite: {error}")
+
+
+def seen_tables(now: float, seconds: int) -> tuple[str, str, str]:
+    """The tables of marks of seen eventIds: to fill, filled before it, and to empty."""
+    turn = int(now // seconds)
+    return f"seen{turn % 3}", f"seen{(turn - 1) % 3}", f"seen{(turn + 1) % 3}"

@@ -1,0 +1,92 @@
+"""The web end of a SQLite queue."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from itertools import compress
+from pathlib import Path
+
+from gateway.queues import QueueFull, Record
+from gateway.queues.group_commit import GroupCommit, off_the_loop
+from gateway.queues.sqlite.file import INSERT, Database, seen_tables
+
+# Of log, from which the web end folds it into the file, as there seems to be no forwarder.
+NEGLECTED_LOG_BYTES = 64 << 20
+# Readiness ends before storing does: a part of each limit earlier, and so many bytes of disk.
+EARLY = 20
+EARLY_BYTES = 1 << 20
+
+
+class SqliteInbox:
+    """The web end: durable once `put` returns (`synchronous=FULL`: fsynced).
+
+    An eventId seen again for the same site and session is not stored twice: marks of the last
+    `dedupe_seconds` to twice as long stand in three tables. One is being filled, the one before is
+    looked into as well, and the forwarder empties the third.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        min_free_bytes: int,
+        dedupe_seconds: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = Database(path, "FULL")
+        self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
+        self._dedupe_seconds = dedupe_seconds
+        self._clock = clock
+        self._group: GroupCommit[Record, bool] = GroupCommit(self._store)
+
+    def put(self, records: Sequence[Record]) -> int:
+        """Store all or none; on return they are on disk. How many of them were new."""
+        return sum(self._group.commit(records))
+
+    def check(self) -> None:
+        """Raise QueueError where `put` could not store an event now."""
+        off_the_loop(self._check)
+
+    def _check(self) -> None:
+        database = Database(self._database.path, "FULL")  # the other one may be in use
+        try:
+            with database.transaction() as db:
+                max_bytes = self._max_bytes - self._max_bytes // EARLY
+                early = self._min_free_bytes // EARLY + EARLY_BYTES
+                _require_room(database, db, max_bytes, self._min_free_bytes + early)
+        finally:
+            database.close()
+
+    def _store(self, records: Sequence[Record]) -> list[bool]:
+        database = self._database
+        with database.transaction() as db:
+            _require_room(database, db, self._max_bytes, self._min_free_bytes)
+            now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
+            new = [_mark(db, now, before, record) for record in records]
+            db.executemany(INSERT, compress(records, new))
+        database.fold_log(NEGLECTED_LOG_BYTES)
+        return new
+
+
+def _require_room(
+    database: Database, db: sqlite3.Connection, max_bytes: int, min_free_bytes: int
+) -> None:
+    """Raise QueueFull where a limit is reached."""
+    if database.size(db) >= max_bytes:
+        raise QueueFull("queue_full", f"the queue has reached {max_bytes} bytes")
+    if database.free_bytes() < min_free_bytes:
+        raise QueueFull("disk_reserve", f"less than {min_free_bytes} bytes of disk free")
+
+
+def _mark(db: sqlite3.Connection, now: str, before: str, record: Record) -> bool:
+    """Whether the event is new; if so it is marked, in the caller's transaction."""
+    name = "\0".join((record.site, record.session_id, record.event_id))
+    mark = [blake2b(name.encode(), digest_size=16).digest()]
+    if db.execute(f"SELECT 1 FROM {before} WHERE mark = ?", mark).fetchone():
+        return False
+    return db.execute(f"INSERT OR IGNORE INTO {now} VALUES (?)", mark).rowcount == 1

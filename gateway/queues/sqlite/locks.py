@@ -1,0 +1,100 @@
+"""Locks on files beside the database: who may use it, and who is its forwarder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+from gateway.queues import Condition, QueueUnavailable
+
+
+class Gate:
+    """Open to all who use the file; closed while a damaged one is taken out of their hands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(f"{path}-gate.lock")
+        # Names the folder that a damaged file is moved to; stays until its repair is complete,
+        # so that a repair that was cut short is taken up again before anybody uses the file.
+        self.repair_note = Path(f"{path}-repair")
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Use the file. Raises QueueUnavailable while the gate is closed."""
+        with self._opened() as file:
+            if not _locked(file, fcntl.LOCK_SH) or self.repair_note.exists():
+                raise QueueUnavailable("repairing", "the queue's file is being repaired")
+            yield
+
+    @contextmanager
+    def closed(self, patience: float) -> Iterator[None]:
+        """Have the file alone. Raises QueueUnavailable where somebody uses it for too long."""
+        deadline = time.monotonic() + patience
+        with self._opened() as file:
+            while not _locked(file, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise QueueUnavailable("busy", "the queue's file is in use")
+                time.sleep(0.01)
+            yield
+
+    def _opened(self) -> IO[bytes]:
+        """The lock's file; closing it unlocks it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self._path.open("ab")
+
+
+def _locked(file: IO[bytes], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class ForwarderLock:
+    """The lease on a file: at most one process holds it, and the kernel frees it when that dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(f"{path}-forwarder.lock")
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> bool:
+        """Whether the lock is ours now. Raises QueueUnavailable where there can't be one."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("ab")
+        except OSError as error:
+            raise QueueUnavailable("cannot_open", str(error)) from error
+        if not _locked(file, fcntl.LOCK_EX):
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def report(self, condition: Condition) -> None:
+        """Write into the lock's file how delivery is going: see `read_condition`."""
+        if self._file is not None:
+            text = json.dumps(asdict(condition)).encode()
+            with suppress(OSError):  # a full disk, say: then it is out of date, which also tells
+                self._file.truncate(0)
+                self._file.write(text)
+                self._file.flush()
+
+    def release(self) -> None:
+        """Let the next forwarder in."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_condition(path: Path) -> Condition | None:
+    """What the forwarder of a file said last; None where it never did, or is just saying it."""
+    try:
+        return Condition(**json.loads(Path(f"{path}-forwarder.lock").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None

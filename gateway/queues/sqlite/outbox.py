@@ -1,0 +1,192 @@
+"""The forwarder end of a SQLite queue."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gateway.queues import Burial, Record, Release, Taken
+from gateway.queues.sqlite.file import COLUMNS, Database, seen_tables
+from gateway.queues.sqlite.recovery import repair
+
+HEADS = 500  # records of a site that the forwarder looks ahead, to learn which sessions wait
+RUN = 10  # records of a session taken at once: what fits into one PutEvents call
+CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the file
+VACUUM_PAGES = 256  # free pages given back to the file system at a time
+EARLY = 16  # `check` says no when a sixteenth of a limit is left, so that `put` does so later
+EARLY_BYTES = 1 << 20  # of disk, which it wants besides: others fill it too
+
+# The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
+IT = "id = ? AND event_id = ?"
+BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
+           SELECT {COLUMNS}, ?, ?, ?, ? FROM queue WHERE {IT}"""
+HEADS_OF_SITE = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
+RUN_OF_SESSION = f"""SELECT id, attempts, {COLUMNS} FROM queue
+                     WHERE site = ? AND session_id = ? ORDER BY id LIMIT ?"""
+# The sites that have records, by hops from one to the next in the index.
+SITES = """WITH RECURSIVE hop(site) AS (
+               SELECT min(site) FROM queue
+               UNION ALL
+               SELECT (SELECT min(site) FROM queue WHERE site > hop.site) FROM hop
+               WHERE hop.site IS NOT NULL
+           ) SELECT site FROM hop WHERE site IS NOT NULL"""
+
+
+class _Line:
+    """A site's sessions that wait, in order, and how far its records have been looked through."""
+
+    def __init__(self) -> None:
+        self.cursor = 0
+        self.ready: deque[str] = deque()
+        self.known: set[str] = set()  # ready or in flight
+
+
+class SqliteOutbox:
+    """The forwarder end; its holder has the ForwarderLock.
+
+    A session is taken whole runs at a time, and not again before all that was taken of it is
+    settled: so its order holds, and calls fill up by themselves when there is a backlog.
+    """
+
+    def __init__(
+        self, path: Path, *, dedupe_seconds: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = Database(path, "NORMAL")  # an ack lost with the power is only a resend
+        self._dedupe_seconds = dedupe_seconds
+        self._clock = clock
+        self._log_size = 0  # when last tidied
+        self._opening = 0  # of the file, which the lines are about
+        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
+        # Sessions in flight: how many records are outstanding, and the delay then asked for.
+        self._outstanding: dict[tuple[str, str], tuple[int, float]] = {}
+        self._delayed: list[tuple[float, str, str]] = []  # heap: due, site, session
+
+    def take(self, room: Callable[[str], int]) -> list[Taken]:
+        """Records of up to `room(site)` sessions of each site, the oldest first."""
+        taken: list[Taken] = []
+        self._wake()
+        try:
+            with self._database.reading() as db:
+                self._follow_file()
+                for (site,) in db.execute(SITES).fetchall():
+                    for _ in range(room(site)):
+                        run = self._run(db, site)
+                        taken += run
+                        if not run:
+                            break
+        except BaseException:  # nobody has got what was taken so far: it waits again
+            for item in taken:
+                self._settled(item, 0.0)
+            raise
+        return taken
+
+    def settle(
+        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+    ) -> None:
+        """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
+        died_at = self._clock()
+        self._database.fold_log(CHECKPOINT_BYTES)  # makes the room that this takes
+        with self._database.transaction() as db:
+            for taken, reason, message, attempts in buried:
+                db.execute(BURY, (reason, message, attempts, died_at, *_it(taken)))
+            gone = [*acked, *(burial.taken for burial in buried)]
+            db.executemany(f"DELETE FROM queue WHERE {IT}", map(_it, gone))
+            db.executemany(
+                f"UPDATE queue SET attempts = attempts + ? WHERE {IT}",
+                [(release.attempts, *_it(release.taken)) for release in released],
+            )
+        for item in gone:
+            self._settled(item, 0.0)
+        for release in released:
+            self._settled(release.taken, release.delay)
+
+    def tidy(self) -> None:
+        """Fold the log into the file, forget old marks, and give free pages back."""
+        log_size = self._database.log_size()
+        idle, self._log_size = log_size == self._log_size, log_size
+        self._database.fold_log(1 if idle else CHECKPOINT_BYTES)  # its bytes count as used
+        old = seen_tables(self._clock(), self._dedupe_seconds)[2]
+        with self._database.reading() as db:
+            if db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone():
+                db.execute(f"DELETE FROM {old}")
+            spare = db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES
+            if spare:
+                # Not `execute`, which ends after the first of the pages.
+                db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+        if spare:
+            self._database.fold_log(1)  # only then does the file shrink
+
+    def repair(self) -> str | None:
+        """Set a damaged file aside and carry over what can be read; what was done, if anything."""
+        self.close()
+        recovery = repair(self._database.path, self._clock())
+        if recovery is None:
+            return None
+        return (
+            f"the file was damaged and is now {recovery.aside}; "
+            f"{recovery.queued} queued events and {recovery.dead} dead letters were recovered"
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _follow_file(self) -> None:
+        """Begin anew where the file was opened again: it may be another one, with other IDs."""
+        if self._opening != self._database.openings:
+            self._opening = self._database.openings
+            self._lines.clear()
+            for site, session_id in self._outstanding:
+                self._lines[site].known.add(session_id)
+            for _, site, session_id in self._delayed:
+                self._lines[site].known.add(session_id)
+
+    def _run(self, db: sqlite3.Connection, site: str) -> list[Taken]:
+        """The oldest records of the session whose turn it is; none if no session waits."""
+        line = self._lines[site]
+        while self._look_ahead(db, site, line):
+            session_id = line.ready[0]
+            rows = db.execute(RUN_OF_SESSION, (site, session_id, RUN)).fetchall()
+            line.ready.popleft()  # not before it has been read: a read may fail
+            if rows:
+                self._outstanding[site, session_id] = len(rows), 0.0
+                return [Taken(row[0], Record(*row[2:]), row[1]) for row in rows]
+            line.known.remove(session_id)
+        return []
+
+    def _look_ahead(self, db: sqlite3.Connection, site: str, line: _Line) -> bool:
+        """Whether a session waits in line: at the end of it, look for those not known yet."""
+        while not line.ready:
+            heads = db.execute(HEADS_OF_SITE, (site, line.cursor, HEADS)).fetchall()
+            if not heads:
+                return False
+            for handle, session_id in heads:
+                line.cursor = handle
+                if session_id not in line.known:
+                    line.known.add(session_id)
+                    line.ready.append(session_id)
+        return True
+
+    def _settled(self, item: Taken, delay: float) -> None:
+        """A session of which nothing is outstanding any more may have more that waits."""
+        session = item.record.site, item.record.session_id
+        left, longest = self._outstanding.pop(session)
+        if left > 1:
+            self._outstanding[session] = left - 1, max(longest, delay)
+        else:
+            due = self._clock() + max(longest, delay)
+            heapq.heappush(self._delayed, (due, *session))
+
+    def _wake(self) -> None:
+        """Let the sessions whose delay is over wait in their lines again."""
+        while self._delayed and self._delayed[0][0] <= self._clock():
+            _, site, session_id = heapq.heappop(self._delayed)
+            self._lines[site].ready.append(session_id)
+
+
+def _it(item: Taken) -> tuple[int, str]:
+    return item.handle, item.record.event_id

@@ -1,0 +1,126 @@
+"""When the file is damaged: set it aside, and start a new one with what can be read of it.
+
+A repair that is cut short anywhere is taken up again at the next start: nobody uses the file
+before, since a note beside it keeps the gate closed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.queues.sqlite.file import COLUMNS, INSERT, Database, unavailable
+from gateway.queues.sqlite.locks import Gate
+
+PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
+DEAD_COLUMNS = f"{COLUMNS}, reason, message, attempts, died_at"
+INSERT_DEAD = f"INSERT INTO dead ({DEAD_COLUMNS}) VALUES ({', '.join('?' * 11)})"
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Recovery(NamedTuple):
+    """What became of a damaged file: where it is now, and the records carried over."""
+
+    aside: Path
+    queued: int
+    dead: int
+
+
+def problems(path: Path) -> list[str]:
+    """What SQLite's quick check finds wrong with a file; nothing for one that is not there.
+
+    Raises QueueUnavailable where the file can't be read for another reason than damage.
+    """
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            found = [row[0] for row in db.execute("PRAGMA quick_check(20)")]
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
+            raise unavailable(error) from error
+        return [f"{path}: {error}"]
+    return [] if found == ["ok"] else [f"{path}: {line}" for line in found]
+
+
+def repair(path: Path, now: float) -> Recovery | None:
+    """Set a damaged file aside and recover what can be read; None where it is in order.
+
+    Nobody else has the file open meanwhile: every opener shares the gate that is closed here.
+    Raises QueueUnavailable where somebody keeps it open.
+    """
+    gate = Gate(path)
+    if not gate.repair_note.exists() and not problems(path):
+        return None
+    try:
+        with gate.closed(PATIENCE_SECONDS):
+            if not gate.repair_note.exists():
+                moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+                gate.repair_note.write_text(f"{path.name}.damaged-{moment}")
+            aside = path.with_name(gate.repair_note.read_text())
+            _set_aside(path, aside)
+            recovery = _carry_over(aside, path)
+            gate.repair_note.unlink()
+    except (sqlite3.Error, OSError) as error:
+        raise unavailable(error) from error
+    return recovery
+
+
+def _set_aside(path: Path, aside: Path) -> None:
+    for suffix in ("-wal", "-shm", ""):
+        source, target = Path(f"{path}{suffix}"), Path(f"{aside}{suffix}")
+        if source.exists() and not target.exists():
+            source.rename(target)
+
+
+def _carry_over(aside: Path, path: Path) -> Recovery:
+    """Fill a new file with what the old one still tells, and put it in place once complete."""
+    fresh = path.with_name(f"{path.name}-recovered")
+    for suffix in ("-wal", "-shm", ""):
+        Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+    database = Database(fresh, "FULL")
+    with database.transaction() as db:
+        queued = _insert(db, INSERT, _readable(aside, "queue", COLUMNS))
+        dead = _insert(db, INSERT_DEAD, _readable(aside, "dead", DEAD_COLUMNS))
+    database.fold_log(1)
+    database.close()
+    fresh.rename(path)
+    Path(f"{fresh}-gate.lock").unlink()
+    return Recovery(aside, queued, dead)
+
+
+def _insert(db: sqlite3.Connection, statement: str, rows: Iterator[tuple[object, ...]]) -> int:
+    count = 0
+    for row in rows:
+        with suppress(sqlite3.IntegrityError):  # NULLs where damage has been
+            db.execute(statement, row)
+            count += 1
+    return count
+
+
+def _readable(path: Path, table: str, columns: str) -> Iterator[tuple[object, ...]]:
+    """Every row that can still be read, in the order of their ids."""
+    with closing(sqlite3.connect(path)) as db:
+        for row_id in sorted(_ids(db, table)):
+            with suppress(sqlite3.DatabaseError):
+                query = f"SELECT {columns} FROM {table} WHERE id = ?"
+                yield from db.execute(query, (row_id,)).fetchall()
+
+
+def _ids(db: sqlite3.Connection, table: str) -> set[int]:
+    """The ids that table and indexes still name: from both ends, as each stops at the damage."""
+    found: set[int] = set()
+    for way in (
+        f"SELECT id FROM {table} NOT INDEXED ORDER BY id",
+        f"SELECT id FROM {table} NOT INDEXED ORDER BY id DESC",
+        f"SELECT id FROM {table} INDEXED BY {table}_by_site",
+        f"SELECT id FROM {table} INDEXED BY {table}_by_session",
+    ):
+        with suppress(sqlite3.DatabaseError):
+            for (row_id,) in db.execute(way):
+                found.add(row_id)
+    return found

@@ -1,0 +1,548 @@
+"""The queue on one machine: the contract of every queue, and what SQLite alone promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.queues import Burial, QueueError, QueueFull, QueueUnavailable
+from gateway.queues.sqlite.locks import ForwarderLock
+from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
+
+from . import queue_contract as contract
+from .queue_contract import SqliteBackend, drain, everywhere, ids, record, take_all
+from .support import ROOT
+
+KILOBYTE = '{"eventType": "' + "x" * 1000 + '"}'
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> SqliteBackend:
+    return SqliteBackend(tmp_path)
+
+
+class TestSqlite(
+    contract.QueueContract,
+    contract.SettlesForGood,
+    contract.DropsDuplicates,
+    contract.OrderInSessions,
+    contract.OneRunOfASession,
+    contract.SitesApart,
+    contract.BoundedMemory,
+):
+    """The whole contract."""
+
+
+# --- processes of their own ---
+
+PRELUDE = """\
+import os, signal, sys
+from pathlib import Path
+from gateway.queues import QueueError, Record
+from gateway.queues.sqlite.inbox import SqliteInbox
+from gateway.queues.sqlite.outbox import SqliteOutbox
+from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
+from gateway.queues.sqlite.locks import ForwarderLock
+path = Path(sys.argv[1])
+inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
+def put(name, event="{}", session="s"):
+    inbox.put([Record("shop", session, None, name, event, None, 1.0)])
+def tell(text):
+    os.write(1, f"{text}\\n".encode())
+def attempt(name, event="{}"):
+    try:
+        put(name, event)
+    except QueueError as error:
+        tell(error.reason)
+        return False
+    tell(f"stored {name}")
+    return True
+"""
+
+
+class Process:
+    """A process that runs a script on a queue's file, one line of talk at a time."""
+
+    def __init__(self, script: str, path: Path, *before: str) -> None:
+        self.popen = subprocess.Popen(
+            [*before, sys.executable, "-c", PRELUDE + script, str(path)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def hear(self) -> str:
+        assert self.popen.stdout is not None
+        return self.popen.stdout.readline().rstrip("\n")
+
+    def say(self, line: str = "") -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(f"{line}\n")
+        self.popen.stdin.flush()
+
+    def end(self) -> str:
+        """Its last words; it must have ended well."""
+        last, _ = self.popen.communicate(timeout=60)
+        assert self.popen.returncode == 0
+        return last
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.communicate(timeout=60)
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    started: list[Process] = []
+
+    def start(script: str, path: Path, *before: str) -> Process:
+        started.append(Process(script, path, *before))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+# --- durability ---
+
+
+def test_the_inbox_writes_a_log_and_syncs_it_at_each_commit(backend):
+    inbox = backend.inbox()
+    inbox.put([record()])
+    db = inbox._database.connection()
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_the_event_is_in_the_files_the_moment_put_returns(backend, tmp_path):
+    inbox, copies = backend.inbox(), tmp_path / "copies"
+    for count in range(1, 4):
+        inbox.put([record(event_id=f"e-{count}")])
+        copy = copies / str(count)
+        copy.mkdir(parents=True)
+        # By another process: one that closes a copy of the file loses its locks on the file. Not
+        # the index in shared memory, which a power cut leaves behind for nobody.
+        subprocess.run(["cp", backend.path, f"{backend.path}-wal", copy], check=True)
+        found = take_all(SqliteBackend(copy).outbox())
+        assert ids(found) == [f"e-{n}" for n in range(1, count + 1)]
+
+
+def test_the_sync_comes_before_the_return(backend, tmp_path):
+    log, names = tmp_path / "strace.log", ["first", "second", "third"]
+    script = f"for name in {names!r}:\n    attempt(name)\n"
+    calls = "trace=write,pwrite64,fsync,fdatasync"
+    traced = [sys.executable, "-c", PRELUDE + script, str(backend.path)]
+    subprocess.run(
+        ["strace", "-f", "-qq", "-y", "-s", "4200", "-e", calls, "-o", log, *traced],
+        cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+    lines = log.read_text().splitlines()
+    returned = -1
+    for name in names:
+        before, returned = returned, _line(lines, rf'write\(1\D.*"stored {name}\\n"', returned)
+        written = _line(lines, rf"pwrite64\(\d+<.*-wal>, .*{name}", before)
+        last_write = max(n for n in range(returned) if re.search(r"pwrite64\(.*-wal>", lines[n]))
+        synced = _line(lines, r"f(data)?sync\(\d+<.*-wal>\)\s+= 0", last_write)
+        assert before < written <= last_write < synced < returned
+
+
+def _line(lines: list[str], pattern: str, after: int) -> int:
+    """The number of the first line that matches, after a line."""
+    for number in range(after + 1, len(lines)):
+        if re.search(pattern, lines[number]):
+            return number
+    raise AssertionError(f"{pattern} is not after line {after}")
+
+
+def test_what_a_killed_process_had_put_is_there(backend, start):
+    process = start("for n in range(10): put(f'e-{n}')\ntell('done'); signal.pause()", backend.path)
+    assert process.hear() == "done"
+    process.popen.send_signal(signal.SIGKILL)
+    process.popen.wait(timeout=60)
+    assert ids(drain(backend.outbox())) == [f"e-{n}" for n in range(10)]
+
+
+def test_processes_that_put_at_the_same_time_lose_nothing(backend, start):
+    script = """
+tell("ready"); me = sys.stdin.readline().strip()
+for n in range(150): put(f"{me}-{n}", session=me)
+"""
+    processes = {me: start(script, backend.path) for me in "abc"}
+    for process in processes.values():
+        assert process.hear() == "ready"
+    for me, process in processes.items():
+        process.say(me)
+    outbox, taken = backend.outbox(), []
+    while any(process.popen.poll() is None for process in processes.values()):
+        taken += drain(outbox)  # while they put
+    taken += drain(outbox)
+    assert [process.popen.returncode for process in processes.values()] == [0, 0, 0]
+    for me in processes:
+        mine = [name for name in ids(taken) if name.startswith(me)]
+        assert mine == [f"{me}-{n}" for n in range(150)]
+
+
+def test_threads_that_put_at_the_same_time_lose_nothing(backend):
+    inbox = backend.inbox()
+
+    def put_fifty(session_id: str) -> None:
+        for _ in range(50):
+            inbox.put([record(session_id=session_id)])
+
+    threads = [threading.Thread(target=put_fifty, args=[session]) for session in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(drain(backend.outbox())) == 400
+
+
+# --- space ---
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"max_bytes": 300_000}, "queue_full"), ({"min_free_bytes": 1 << 60}, "disk_reserve")],
+)
+def test_past_a_limit_put_is_refused_and_delivery_goes_on(backend, limits, reason):
+    unlimited, limited = backend.inbox(), backend.inbox(**limits)
+    unlimited.put([record(session_id=f"s-{n}", event=KILOBYTE) for n in range(400)])
+    for attempt in (limited.check, lambda: limited.put([record(event_id="refused")])):
+        with pytest.raises(QueueFull) as refusal:
+            attempt()
+        assert refusal.value.reason == reason
+    outbox = backend.outbox()
+    first = outbox.take(everywhere)
+    outbox.settle(first[1:], [Burial(first[0], "refused", "", 1)], [])
+    delivered = drain(outbox)
+    assert len(first) + len(delivered) == 400
+    assert "refused" not in ids(delivered)
+
+
+def test_a_queue_that_was_full_takes_events_again_once_they_are_delivered(backend):
+    inbox, outbox, stored = backend.inbox(max_bytes=2_000_000), backend.outbox(), 0
+    for _ in range(3):
+        full = False
+        while not full:
+            try:
+                stored += inbox.put(
+                    [record(session_id=f"s-{n}", event=KILOBYTE) for n in range(50)]
+                )
+            except QueueFull:
+                full = True
+        assert stored >= 500
+        stored -= len(drain(outbox))
+        assert stored == 0
+        for _ in range(20):
+            outbox.tidy()
+
+
+def test_a_disk_that_is_full_loses_nothing_and_is_tried_again(backend, start):
+    process = start(
+        """
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+n = 0
+while attempt(f"e-{n}", "x" * 1000): n += 1
+attempt("too-large-still", "x" * 500_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+attempt("freed")
+""",
+        backend.path,
+    )
+    said = process.end().splitlines()
+    stored = [line.removeprefix("stored ") for line in said if line.startswith("stored")]
+    assert len(stored) > 10
+    assert said[-3] == said[-2]
+    assert said[-3] in ("disk_full", "io_error")
+    assert stored[-1] == "freed"
+    assert ids(drain(backend.outbox())) == stored
+
+
+def test_freed_space_goes_back_to_the_file_system_over_time(backend):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    for start in range(0, 12_000, 2000):
+        inbox.put([record(session_id=f"s-{start + n}", event=KILOBYTE) for n in range(2000)])
+    outbox.tidy()
+    largest = _bytes_on_disk(backend)
+    drain(outbox)
+    for _ in range(60):
+        outbox.tidy()
+    assert largest > 12_000_000
+    assert _bytes_on_disk(backend) < largest / 2
+
+
+def _bytes_on_disk(backend: SqliteBackend) -> int:
+    return sum(path.stat().st_size for path in backend.path.parent.iterdir())
+
+
+def _log(backend: SqliteBackend) -> Path:
+    return Path(f"{backend.path}-wal")
+
+
+def test_a_long_log_is_folded_into_the_file(backend):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event=KILOBYTE) for _ in range(6000)])
+    assert _log(backend).stat().st_size > CHECKPOINT_BYTES
+    outbox.tidy()
+    assert _log(backend).stat().st_size == 0
+    assert len(drain(outbox)) == 6000
+
+
+def test_a_log_that_no_forwarder_folds_does_not_grow_for_ever(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.inbox.NEGLECTED_LOG_BYTES", 500_000)
+    inbox, sizes = backend.inbox(), []
+    for _ in range(20):
+        inbox.put([record(event=KILOBYTE) for _ in range(100)])
+        sizes.append(_log(backend).stat().st_size)
+    assert max(sizes) < 500_000
+    assert sizes.count(0) >= 2
+
+
+def test_a_reader_in_the_way_of_folding_fails_nothing(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.file.BUSY_SECONDS", 0.05)
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event_id="first")])
+    with closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM queue").fetchone()
+        inbox.put([record(event=KILOBYTE) for _ in range(6000)])
+        outbox.tidy()
+        inbox.put([record(event_id="last")])
+    outbox.tidy()
+    assert _log(backend).stat().st_size == 0
+    taken = ids(drain(outbox))
+    assert (taken[0], taken[-1], len(taken)) == ("first", "last", 6002)
+
+
+# --- trouble with the file ---
+
+
+def _not_a_database(path: Path) -> None:
+    path.write_bytes(b"These are not the bytes of a database. " * 300)
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+TROUBLES = [
+    pytest.param(_not_a_database, "damaged", id="not a database"),
+    pytest.param(_newer, "newer_version", id="of a newer version"),
+    pytest.param(Path.mkdir, "cannot_open", id="a folder in its place"),
+]
+
+
+@pytest.mark.parametrize(("break_it", "reason"), TROUBLES)
+def test_trouble_has_a_reason_and_is_over_when_it_is_mended(backend, break_it, reason):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    break_it(backend.path)
+    for attempt in (
+        inbox.check,
+        lambda: inbox.put([record()]),
+        lambda: outbox.take(everywhere),
+        lambda: outbox.settle([], [], []),
+        outbox.tidy,
+    ):
+        with pytest.raises(QueueUnavailable) as trouble:
+            attempt()
+        assert trouble.value.reason == reason
+        assert str(trouble.value)
+    if backend.path.is_dir():
+        backend.path.rmdir()
+    else:
+        backend.path.unlink()
+    inbox.check()
+    inbox.put([record(event_id="x")])
+    assert ids(drain(outbox)) == ["x"]
+
+
+@pytest.mark.parametrize("folder", ["file/beneath", "file/beneath/deeper", "dangling"])
+def test_a_folder_that_cannot_be_has_a_reason_too(tmp_path, folder):
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at-all")
+    backend = SqliteBackend(tmp_path / folder)
+    inbox = backend.inbox()
+    for attempt in (inbox.check, lambda: inbox.put([record()])):
+        with pytest.raises(QueueUnavailable) as trouble:
+            attempt()
+        assert trouble.value.reason == "cannot_open"
+    (tmp_path / "file").unlink()
+    (tmp_path / "dangling").unlink()
+    inbox.put([record(event_id="x")])
+    assert ids(drain(backend.outbox())) == ["x"]
+
+
+def test_a_newer_format_is_left_as_it_is(backend):
+    backend.inbox().put([record()])
+    _newer(backend.path)
+    before = _dump(backend.path)
+    with pytest.raises(QueueError):
+        backend.inbox().put([record()])
+    assert _dump(backend.path) == before
+
+
+def _dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return [*db.iterdump(), str(db.execute("PRAGMA user_version").fetchone())]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may reach, as pytest's are its own user's alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    folder.chmod(0o777)
+    shutil.rmtree(folder)
+
+
+def test_a_folder_that_is_read_only_has_a_reason_until_it_is_not(open_folder, start):
+    backend = SqliteBackend(open_folder)
+    process = start(
+        """
+if os.getuid() == 0:  # permissions bind nobody else
+    os.setgid(65534); os.setuid(65534)
+while sys.stdin.readline(): attempt("x")
+""",
+        backend.path,
+    )
+    open_folder.chmod(0o555)
+    process.say()
+    assert process.hear() == "read_only"
+    open_folder.chmod(0o777)
+    process.say()
+    assert process.hear() == "stored x"
+
+
+def test_a_file_that_is_read_only_has_a_reason_until_it_is_not(open_folder, start):
+    backend = SqliteBackend(open_folder)
+    backend.inbox().put([record()])
+    files = [path for path in open_folder.iterdir() if path.suffix != ".lock"]
+    for path in open_folder.iterdir():
+        path.chmod(0o666)
+    process = start(
+        """
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+while sys.stdin.readline(): attempt("x")
+""",
+        backend.path,
+    )
+    for path in files:
+        path.chmod(0o444)
+    process.say()
+    assert process.hear() == "read_only"
+    for path in files:
+        if path.exists():
+            path.chmod(0o666)
+    process.say()
+    assert process.hear() == "stored x"
+
+
+@pytest.mark.parametrize("leave_the_log", [False, True])
+def test_a_file_that_is_removed_under_a_running_queue_is_begun_anew(backend, leave_the_log):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(session_id=f"s-{n}") for n in range(50)])
+    assert len(drain(outbox)) == 50
+    for path in backend.path.parent.glob("queue.db*"):
+        if path == backend.path or not leave_the_log:
+            path.unlink()
+    inbox.put([record(event_id="new", session_id="s-0")])
+    assert ids(take_all(backend.outbox())) == ["new"]
+    assert ids(drain(outbox)) == ["new"]
+
+
+def test_a_file_that_is_replaced_under_a_running_queue_is_noticed(backend, tmp_path):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event_id="old")])
+    (tmp_path / "elsewhere").mkdir()
+    other = SqliteBackend(tmp_path / "elsewhere", backend.clock)
+    other.inbox().put([record(event_id="restored")])
+    with closing(sqlite3.connect(other.path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.path.replace(backend.path)
+    inbox.put([record(event_id="new")])
+    assert ids(drain(outbox)) == ["restored", "new"]
+
+
+def test_what_was_in_hand_of_a_removed_file_takes_nothing_with_it_from_the_new_one(backend):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event_id=f"old-{n}", session_id=str(n)) for n in range(3)])
+    old = take_all(outbox)
+    for path in backend.path.parent.glob("queue.db*"):
+        path.unlink()
+    inbox.put([record(event_id=f"new-{n}", session_id=f"new-{n}") for n in range(3)])
+    outbox.settle(old[:1], [Burial(old[1], "refused", "", 1)], contract.released(old[2:]))
+    assert sorted(ids(drain(outbox))) == ["new-0", "new-1", "new-2"]
+    assert backend.dead() == []
+
+
+def test_a_writer_that_never_ends_is_waited_for_and_then_named(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.file.BUSY_SECONDS", 0.05)
+    inbox = backend.inbox()
+    inbox.put([record()])
+    with closing(sqlite3.connect(backend.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        fresh = backend.inbox()
+        with pytest.raises(QueueUnavailable) as trouble:
+            fresh.put([record()])
+        assert trouble.value.reason == "busy"
+        writer.execute("ROLLBACK")
+    fresh.put([record()])
+
+
+# --- the forwarder's lock ---
+
+
+def test_one_forwarder_at_a_time_and_the_next_when_it_is_killed(backend, start):
+    backend.path.parent.mkdir(exist_ok=True)
+    process = start(
+        "lock = ForwarderLock(path); tell(lock.acquire()); signal.pause()", backend.path
+    )
+    assert process.hear() == "True"
+    mine = ForwarderLock(backend.path)
+    assert not mine.acquire()
+    assert not mine.acquire()
+    process.popen.send_signal(signal.SIGKILL)
+    process.popen.wait(timeout=60)
+    assert mine.acquire()
+    mine.release()
+
+
+def test_the_lock_is_free_once_released_and_another_files_lock_is_another(backend, tmp_path):
+    first, second = ForwarderLock(backend.path), ForwarderLock(backend.path)
+    other = ForwarderLock(tmp_path / "other.db")
+    assert first.acquire()
+    assert not second.acquire()
+    assert other.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+    other.release()
+
+
+def test_a_forwarders_children_do_not_hold_its_lock(backend):
+    lock, next_one = ForwarderLock(backend.path), ForwarderLock(backend.path)
+    assert lock.acquire()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    lock.release()
+    assert next_one.acquire()
+    next_one.release()
+    child.communicate(b"\n", timeout=60)
+    assert os.waitstatus_to_exitcode(0) == child.returncode
