@@ -1,7 +1,9 @@
 """How gunicorn serves the gateway; read from the working directory. Command-line options win."""
 
 import os
+import shutil
 import sys
+import tempfile
 
 from gateway import logs
 from gateway.settings import SettingsError, load, require_secret_key
@@ -14,6 +16,11 @@ graceful_timeout = 10  # requests take milliseconds; idle connections are kept n
 keepalive = 75  # seconds; longer than the idle time-out of common load balancers
 forwarded_allow_ips = ""  # GATEWAY_TRUSTED_PROXIES decides whose headers are believed
 control_socket_disable = True
+
+# The workers' counters are files in a folder that they share, so that /metrics can sum them up.
+# prometheus-client wants to know before it is imported; a reload, which runs this again, keeps it.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="personalize-gateway-")
 
 
 def on_starting(server):
@@ -37,6 +44,7 @@ def when_ready(server):
 
 
 def on_exit(server):
-    """End the forwarder; it finishes what is in flight first."""
+    """End the forwarder, which finishes what is in flight first."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
     if server.supervisor:
         server.supervisor.stop()

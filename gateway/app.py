@@ -11,7 +11,7 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import collect, demo, health, origins
+from gateway import admin, collect, demo, health, logs, metrics, origins
 from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
@@ -35,6 +35,8 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(demo.blueprint(shop_owner, window, settings.demo))
     app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox))
     app.register_blueprint(health.blueprint(inbox, lambda: delivery_condition(settings)))
+    if settings.admin_token:
+        app.register_blueprint(admin.blueprint(settings.admin_token))
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)
@@ -43,10 +45,12 @@ def create_app(settings: Settings) -> Flask:
 
 def _answer_in_aws_shape(app: Flask) -> None:
     """Every error is answered as AWS's SDKs read it, and none with a traceback."""
+    repeats = logs.Repeats(log)
 
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
-        log.info("refused", extra={"reason": refusal.reason, "detail": str(refusal)})
+        metrics.REQUESTS_REFUSED.labels(refusal.reason).inc()
+        repeats.say(refusal.reason, str(refusal))
         response = refusal.response()
         if refusal.reason == "foreign_origin":
             # flask-cors knows the union of all sites' origins: another site's may not read this.
@@ -65,7 +69,7 @@ def _answer_in_aws_shape(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unexpected(_error: Exception) -> Response:
-        log.exception("unexpected error", extra={"reason": "internal_error"})
+        log.exception("internal_error")
         return Refusal(500, "internal_error", "Something unexpected happened").response()
 
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from gateway import events
-from gateway.doors import Door
+from gateway import events, metrics
+from gateway.doors import Door, Visitor
 from gateway.queues import Inbox, QueueError, Record
 from gateway.refusals import Refusal
 from gateway.settings import Site
@@ -34,12 +34,15 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
         accepted, errors = events.accept(
             wanted, event_types=door.site.event_types, now=now, new_id=lambda: str(uuid4())
         )
+        if errors:
+            metrics.REFUSED.labels(door.site.key).inc(len(errors))
         if not accepted:
             what = {"eventList": errors}
             raise Refusal(400, "invalid_event", "No event of the list is valid", what)
         visitor = door.visitor(wanted, request.cookies.get(door.cookie), now)
         who = door.site.key, visitor.session_id, visitor.user_id
         new = _store(inbox, [Record(*who, *event, now) for event in accepted])
+        _count(door.site.key, visitor, len(accepted), new)
         response = _answer(len(accepted), errors)
         if not new and not errors:
             response.headers["X-Gateway-Reason"] = "duplicate"
@@ -81,6 +84,14 @@ def _store(inbox: Inbox, records: Sequence[Record]) -> int:
         return inbox.put(records)
     except QueueError as error:
         raise Refusal(503, error.reason, "The queue cannot take events now") from error
+
+
+def _count(site: str, visitor: Visitor, accepted: int, new: int) -> None:
+    metrics.ACCEPTED.labels(site).inc(new)
+    if new < accepted:
+        metrics.DUPLICATES.labels(site).inc(accepted - new)
+    if visitor.anonymous_because:
+        metrics.ANONYMISED.labels(site, visitor.anonymous_because).inc(accepted)
 
 
 def _answer(accepted: int, errors: Mapping[int, events.Errors]) -> Response:

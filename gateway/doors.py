@@ -19,6 +19,7 @@ class Visitor(NamedTuple):
     session_id: str
     user_id: str | None
     token: str | None
+    anonymous_because: str | None  # a reason code, where a userId was sent and did not count
 
 
 class Door:
@@ -36,17 +37,20 @@ class Door:
 
     def visitor(self, request: Request, cookie: str | None, now: float) -> Visitor:
         """Who sends this: a session ID is taken as given, else it is the cookie's, or a new one."""
-        user_id = self._proven(request.user_id, request.signature)
+        because = "placeholder" if request.anonymised else None
+        user_id = request.user_id
+        if user_id is not None and not self._proves(user_id, request.signature):
+            user_id, because = None, "signature"
         if request.session_id is not None:
-            return Visitor(request.session_id, user_id, None)
+            return Visitor(request.session_id, user_id, None, because)
         known = None if request.reset else cookie
         session, token = self.sessions.visit(known, now, lambda: uuid4().hex)
-        return Visitor(session.id, user_id, token)
+        return Visitor(session.id, user_id, token, because)
 
-    def _proven(self, user_id: str | None, signature: str | None) -> str | None:
-        """The userId, if the site's backend has signed it or the site asks for no proof."""
+    def _proves(self, user_id: str, signature: str | None) -> bool:
+        """Whether the site's backend has signed the userId, or the site asks for no proof."""
         secret = self.site.user_secret
-        if secret is None or user_id is None:
-            return user_id
+        if secret is None:
+            return True
         right = hmac.new(secret.encode(), user_id.encode(), "sha256").hexdigest()
-        return user_id if hmac.compare_digest(right.encode(), (signature or "").encode()) else None
+        return hmac.compare_digest(right.encode(), (signature or "").encode())

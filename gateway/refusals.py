@@ -9,6 +9,7 @@ from flask import Response, jsonify
 # Status → the error's name, as AWS's SDKs know it.
 TYPES = {
     400: "InvalidInputException",
+    401: "UnauthorizedException",
     403: "AccessDeniedException",
     404: "ResourceNotFoundException",
     413: "RequestEntityTooLargeException",
@@ -40,6 +41,8 @@ class Refusal(Exception):
         response.status_code = self.status
         response.headers["x-amzn-ErrorType"] = name
         response.headers["X-Gateway-Reason"] = self.reason
+        if self.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
         if self.status in (429, 503):
             response.headers["Retry-After"] = str(RETRY_AFTER)
         return response

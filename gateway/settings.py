@@ -66,6 +66,7 @@ class Settings:
     max_age: int
     dedupe_seconds: int
     demo: str | None
+    admin_token: str | None = field(repr=False)
 
     @property
     def on_sqs(self) -> bool:
@@ -197,6 +198,12 @@ class EnvironmentSchema(Schema):
         load_default=60 * 60,
         validate=validate.Range(1),
         metadata={"description": "Seconds for which an eventId seen again is not stored again"},
+    )
+    admin_token = fields.String(
+        data_key="GATEWAY_ADMIN_TOKEN",
+        load_default=None,
+        validate=validate.Length(1),
+        metadata={"description": "Bearer token for `/metrics`; without one it is off (404)"},
     )
     demo = fields.String(
         data_key="GATEWAY_DEMO",

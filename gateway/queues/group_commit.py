@@ -98,5 +98,14 @@ def off_the_loop(function: Callable[..., Result], *args: Any) -> Result:
         return function(*args)
     import gevent
 
-    result: Result = gevent.get_hub().threadpool.apply(function, args)
-    return result
+    def outcome() -> tuple[Result | None, BaseException | None]:
+        """No exception leaves a native thread: gevent would print its traceback."""
+        try:
+            return function(*args), None
+        except BaseException as error:
+            return None, error
+
+    result, error = gevent.get_hub().threadpool.apply(outcome)
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]

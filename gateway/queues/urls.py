@@ -46,7 +46,7 @@ def open_outbox(settings: Settings, *, once: bool = False) -> tuple[Lease, Outbo
         receiver = Receiver(main, settings.dead_letter_queue)
         outbox = SqsOutbox(main, receiver, max_age=settings.max_age)
         if not once:
-            receiver.start(outbox.has_room)
+            receiver.start(outbox.has_room, outbox.is_idle)
         return SqsLease(), outbox
     path = sqlite_path(settings.queue)
     return ForwarderLock(path), SqliteOutbox(path, dedupe_seconds=settings.dedupe_seconds)

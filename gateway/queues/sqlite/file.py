@@ -144,10 +144,11 @@ class Database:
     def fold_log(self, from_bytes: int) -> None:
         """Checkpoint the log into the file where it has grown to `from_bytes`.
 
+        Earlier where that is half of what the disk has left: folding takes as much once more.
         TRUNCATE, the kind that shuts writers out meanwhile: before SQLite 3.51.3 another kind can
         damage the file when it meets a writer that starts the log anew.
         """
-        if self.log_size() >= from_bytes:
+        if self.log_size() >= min(from_bytes, self.free_bytes() // 2):
             with self.reading() as db:
                 db.execute("PRAGMA busy_timeout = 0")  # where a reader is in the way, another time
                 try:
@@ -170,8 +171,9 @@ class Database:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.execute("PRAGMA journal_mode = WAL")
+            if self._version(db) == 0:  # a new file: each of these writes to it
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
             self._create(db)
@@ -185,14 +187,7 @@ class Database:
             return
         db.execute("BEGIN IMMEDIATE")  # others may be at the same point
         try:
-            version = self._version(db)
-            if version > SCHEMA_VERSION:
-                raise QueueUnavailable(
-                    "newer_version",
-                    f"{self.path} has version {version} of the format; "
-                    f"this program knows {SCHEMA_VERSION}",
-                )
-            if version == 0:
+            if self._version(db) == 0:
                 for statement in SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -202,9 +197,15 @@ class Database:
                 db.execute("ROLLBACK")
             raise
 
-    @staticmethod
-    def _version(db: sqlite3.Connection) -> int:
+    def _version(self, db: sqlite3.Connection) -> int:
+        """The version of the format. Raises QueueUnavailable for a newer one."""
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise QueueUnavailable(
+                "newer_version",
+                f"{self.path} has version {version} of the format; "
+                f"this program knows {SCHEMA_VERSION}",
+            )
         return version
 
 

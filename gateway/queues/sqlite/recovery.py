@@ -19,6 +19,7 @@ from gateway.queues.sqlite.locks import Gate
 PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
 DEAD_COLUMNS = f"{COLUMNS}, reason, message, attempts, died_at"
 INSERT_DEAD = f"INSERT INTO dead ({DEAD_COLUMNS}) VALUES ({', '.join('?' * 11)})"
+HOPS = 10_000  # ids after the last readable one, of which none can be read
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -105,6 +106,7 @@ def _insert(db: sqlite3.Connection, statement: str, rows: Iterator[tuple[object,
 def _readable(path: Path, table: str, columns: str) -> Iterator[tuple[object, ...]]:
     """Every row that can still be read, in the order of their ids."""
     with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA writable_schema = ON")  # else a file that was cut short is unreadable
         for row_id in sorted(_ids(db, table)):
             with suppress(sqlite3.DatabaseError):
                 query = f"SELECT {columns} FROM {table} WHERE id = ?"
@@ -113,9 +115,8 @@ def _readable(path: Path, table: str, columns: str) -> Iterator[tuple[object, ..
 
 def _ids(db: sqlite3.Connection, table: str) -> set[int]:
     """The ids that table and indexes still name: from both ends, as each stops at the damage."""
-    found: set[int] = set()
+    found = set(_hops(db, table))
     for way in (
-        f"SELECT id FROM {table} NOT INDEXED ORDER BY id",
         f"SELECT id FROM {table} NOT INDEXED ORDER BY id DESC",
         f"SELECT id FROM {table} INDEXED BY {table}_by_site",
         f"SELECT id FROM {table} INDEXED BY {table}_by_session",
@@ -124,3 +125,17 @@ def _ids(db: sqlite3.Connection, table: str) -> set[int]:
             for (row_id,) in db.execute(way):
                 found.add(row_id)
     return found
+
+
+def _hops(db: sqlite3.Connection, table: str) -> Iterator[int]:
+    """The ids in the table, in order, and where a page is damaged, all that may be on it."""
+    way = f"SELECT id FROM {table} NOT INDEXED WHERE id > ? ORDER BY id"
+    at = readable = 0
+    while at - readable < HOPS:
+        with suppress(sqlite3.DatabaseError):
+            for (readable,) in db.execute(way, (at,)):
+                at = readable
+                yield at
+            return
+        at += 1
+        yield at

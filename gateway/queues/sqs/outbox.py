@@ -26,6 +26,7 @@ HOLD_SECONDS = 5.0  # for which records of a site without room are held before t
 SHORTEST_DELAY, LONGEST_DELAY = 10.0, 3600.0  # seconds until such a message is received again
 UNBURIED_DELAY = 60.0  # seconds until an event is tried again whose dead letter can't be stored
 ONCE_SECONDS = 2  # of the poll that finds the queue empty
+CLOSE_SECONDS = 2.0  # for polls to end, so that they don't receive what is given back
 AT_ONCE = 8  # batch calls
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,10 @@ class SqsOutbox:
     def has_room(self) -> bool:
         """Whether more may be received."""
         return self._held.waiting < WAITING and len(self._done) < WAITING
+
+    def is_idle(self) -> bool:
+        """Whether nothing is held."""
+        return not self._held.messages and not self._done
 
     def take(self, room: Callable[[str], int]) -> list[Taken]:
         """Records of up to `room(site)` sessions of each site; those past their age anyway."""
@@ -129,7 +134,7 @@ class SqsOutbox:
 
     def close(self) -> None:
         """Give back at once what is not settled, so that nobody waits for it to lapse."""
-        self._receiver.stop()
+        self._receiver.stop(0.0 if self.is_idle() else CLOSE_SECONDS)
         self._absorb()
         self._delete()
         self._change_visibility([(message, 0) for message in self._held.messages.values()])

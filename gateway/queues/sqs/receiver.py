@@ -21,8 +21,8 @@ from gateway.queues import QueueUnavailable
 from gateway.queues.sqs import wire
 from gateway.queues.sqs.client import READ_SECONDS, Queue
 
-POLL_SECONDS = 20  # of a long poll, SQS's maximum
-POLLERS = 2  # threads
+POLL_SECONDS = 20  # of a long poll while there is nothing to do, SQS's maximum
+BUSY_POLL_SECONDS = 1  # otherwise: at the end, what is given back must not come to us again
 LONGEST_PAUSE = 5.0  # seconds between attempts while SQS can't be reached
 TERMS_SECONDS = 300.0  # after which the queue's attributes are read again
 UNKNOWN_LEASE, SHORTEST_LEASE = 60, 3  # seconds, where we may not read it, or it is of no use
@@ -75,21 +75,25 @@ class Receiver:
         self._received: queue.SimpleQueue[tuple[float, Mapping[str, Any]]] = queue.SimpleQueue()
         self._read_at = float("-inf")
         self._known: Terms | None = None
+        self._quiet = True  # the last poll brought nothing
+        self._backlog = threading.Event()  # polls come back full
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self.trouble: QueueUnavailable | None = None  # why nothing is received, if so
 
-    def start(self, has_room: Callable[[], bool]) -> None:
-        """Poll in threads while `has_room()`, until stopped."""
-        for number in range(POLLERS):
-            name = f"receive-{number}"
-            thread = threading.Thread(target=self._keep, args=[has_room], name=name, daemon=True)
+    def start(self, has_room: Callable[[], bool], is_idle: Callable[[], bool]) -> None:
+        """Poll in a thread while `has_room()`, and in a second one while there is a backlog."""
+        for poll in (lambda: self._poll_always(is_idle), self._poll_backlog):
+            thread = threading.Thread(target=self._keep, args=[has_room, poll], daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def stop(self) -> None:
-        """Begin no further poll. One that is under way ends with the process."""
+    def stop(self, patience: float) -> None:
+        """Begin no further poll, and wait so long for those under way. They end with us anyway."""
         self._stopped.set()
+        deadline = time.monotonic() + patience
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     @property
     def polls_by_itself(self) -> bool:
@@ -133,14 +137,24 @@ class Receiver:
                 messages.append(self._received.get_nowait())
         return messages
 
-    def _keep(self, has_room: Callable[[], bool]) -> None:
+    def _poll_always(self, is_idle: Callable[[], bool]) -> None:
+        count = self.poll(POLL_SECONDS if self._quiet and is_idle() else BUSY_POLL_SECONDS)
+        self._quiet = count == 0
+        if count == wire.ENTRIES:
+            self._backlog.set()
+
+    def _poll_backlog(self) -> None:
+        if self._backlog.wait(1) and self.poll(BUSY_POLL_SECONDS) < wire.ENTRIES:
+            self._backlog.clear()
+
+    def _keep(self, has_room: Callable[[], bool], poll: Callable[[], None]) -> None:
         pause = 0.0
         while not self._stopped.wait(pause):
             if not has_room():
                 pause = 0.02
                 continue
             try:
-                self.poll(POLL_SECONDS)
+                poll()
             except QueueUnavailable as error:
                 self.trouble = error
                 pause = min(LONGEST_PAUSE, max(0.5, pause * 2)) * random.uniform(0.5, 1)  # noqa: S311

@@ -1,0 +1,29 @@
+"""What is for operators alone: `/metrics`, for who bears the admin token."""
+
+from __future__ import annotations
+
+import hmac
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from gateway import metrics
+from gateway.refusals import Refusal
+
+
+def blueprint(token: str) -> Blueprint:
+    """The routes behind the token."""
+    routes = Blueprint("admin", __name__)
+
+    @routes.before_request
+    def bearer_only() -> None:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode(), token.encode())
+        if scheme.lower() != "bearer" or not right:
+            raise Refusal(401, "admin_token", "Send the admin token: Authorization: Bearer …")
+
+    @routes.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+    return routes

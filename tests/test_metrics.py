@@ -1,0 +1,88 @@
+"""`/metrics`: what the web end counts, over all workers, for who bears the admin token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import pytest
+import requests
+
+from .support import SITES, Gateway, beacon, event, eventually, write_sites
+
+TOKEN = {"Authorization": "Bearer token-of-the-suite"}
+
+
+@pytest.fixture
+def counted(gateway: Gateway, tmp_path):
+    signed = '\n[sites.signed]\ntracking_id = "t"\norigins = []\nallow_missing_origin = true\n'
+    signed += 'region = "us-east-1"\n'
+    write_sites(tmp_path / "sites.toml", SITES + signed + 'user_secret = "of the site"\n')
+    return gateway.start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")
+
+
+def metric(gateway: Gateway, name: str) -> float:
+    """One series' value; 0 where it isn't there yet."""
+    text = requests.get(f"{gateway.url}/metrics", headers=TOKEN, timeout=10).text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
+    for _ in range(20):
+        counted.assert_accepted(event())
+    again = event()
+    counted.assert_accepted(again, sessionId="s")
+    assert counted.post(beacon(again, sessionId="s")).headers["X-Gateway-Reason"] == "duplicate"
+    assert counted.post(beacon(event(), event(itemId=7))).status_code == 200
+    assert metric(counted, 'gateway_events_accepted_total{site="shop"}') == 22
+    assert metric(counted, 'gateway_events_duplicate_total{site="shop"}') == 1
+    assert metric(counted, 'gateway_events_refused_total{site="shop"}') == 1
+
+
+def test_a_refused_request_is_counted_by_its_reason_and_logged_once_a_minute(counted):
+    unknown = {"trackingId": "none", "eventList": [event()]}
+    for body, reason in (("{", "invalid_request"), (unknown, "unknown_site")):
+        for _ in range(30):
+            assert counted.post(body).headers["X-Gateway-Reason"] == reason
+        assert metric(counted, f'gateway_requests_refused_total{{reason="{reason}"}}') == 30
+        lines = counted.log.read_text().count(f"WARNING gateway.app: {reason}: ")
+        assert 1 <= lines <= len(counted.workers())
+
+
+def test_a_placeholder_for_a_user_makes_the_event_anonymous_and_is_counted(counted):
+    ids = []
+    for user_id in ("null", "undefined", "NaN", "[object Object]", " ", ""):
+        ids += counted.assert_accepted(event(), userId=user_id)
+    counted.assert_delivered(ids)
+    assert {item.get("userId") for item in counted.sandbox.events()} == {None}
+    series = 'gateway_events_anonymised_total{reason="placeholder",site="shop"}'
+    assert metric(counted, series) == 6
+
+
+def test_a_user_id_counts_only_with_the_sites_signature(counted):
+    def post(**members: str) -> None:
+        body = {"trackingId": "signed", "userId": "u-1", "eventList": [event()], **members}
+        assert requests.post(f"{counted.url}/events", json=body, timeout=10).status_code == 204
+
+    right = hmac.new(b"of the site", b"u-1", hashlib.sha256).hexdigest()
+    post(sessionId="right", signature=right)
+    post(sessionId="wrong", signature=right.upper())
+    post(sessionId="none")
+    eventually(lambda: len(counted.sandbox.events()) == 3, "all three arrive")
+    users = {e["sessionId"]: e.get("userId") for e in counted.sandbox.events()}
+    assert (users["right"], users["wrong"], users["none"]) == ("u-1", None, None)
+    series = 'gateway_events_anonymised_total{reason="signature",site="signed"}'
+    assert metric(counted, series) == 2
+
+
+def test_the_admin_token_is_asked_for(counted):
+    for header in (None, "Bearer wrong", "Basic token-of-the-suite", "Bearer ", "Bearer ä"):
+        headers = {"Authorization": header.encode()} if header else {}
+        answer = requests.get(f"{counted.url}/metrics", headers=headers, timeout=10)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert "gateway_events" not in answer.text
+
+
+def test_without_a_token_there_is_nothing(client):
+    assert client.get("/metrics").status_code == 404
