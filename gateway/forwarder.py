@@ -81,7 +81,8 @@ class Forwarder:
         self._queue_pace = Pace(0)  # remembers what was said of the queue itself
         self._rates = threading.Lock()
         self._threads: dict[str, ThreadPoolExecutor] = {}
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        # Not a SimpleQueue, whose `get` may outwait its timeout for ever when a signal comes.
+        self._outcomes: queue.Queue[Outcome] = queue.Queue()
         # What the queue is to be told next.
         self._acked: list[Taken] = []
         self._buried: list[Burial] = []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
@@ -121,7 +122,9 @@ def test_replay_delivers_those_named_or_all_under_the_same_event_id(gateway):
     ]
     assert output(gateway, "dead-letters", "replay").startswith("2 in the queue")
     gateway.assert_delivered([one["eventId"], three["eventId"]])
-    eventually(lambda: json.loads(output(gateway, "queue", "status", "--json"))["queued"] == 0, "")
+    eventually(
+        lambda: json.loads(output(gateway, "queue", "status", "--json"))["queued"] == 0, "drained"
+    )
     assert_empty(gateway)
     for sent in (one, two, three):
         [arrived] = [item for item in gateway.sandbox.events() if item["itemId"] == POISON
@@ -167,10 +170,9 @@ def test_purge_forgets_those_named_or_all(gateway):
     assert_empty(gateway)
 
 
-@pytest.mark.parametrize("command", ["show", "replay", "purge"])
-def test_an_unknown_id_is_told_and_touches_nothing_else(gateway, command):
+def test_an_unknown_id_is_told_and_touches_nothing_else(gateway):
     bury(gateway)
-    for name in ("4711", "nonsense", "-1", "1 OR 1=1"):
+    for command, name in product(("show", "replay", "purge"), ("4711", "nonsense", "-1")):
         run = operator(gateway, "dead-letters", command, "--", name)
         assert run.returncode == 1
         assert f"There is no dead letter {name}" in run.stderr

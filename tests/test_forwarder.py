@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from gateway.forwarder import Forwarder
 from gateway.queues import Condition, DeadLetter, Record
 
 from .queue_contract import SqliteBackend, drain, ids, record
-from .support import eventually
+from .support import ROOT, eventually
 
 A_DAY = 86_400.0
 
@@ -638,3 +640,34 @@ def test_everything_at_once_loses_nothing(world):
     assert not set(world.dead()) & set(world.delivered())
     assert len(world.delivered()) == len(set(world.delivered()))
     assert bad <= set(world.dead())
+
+
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from gateway.forwarder import Forwarder
+from gateway.queues.sqlite.outbox import SqliteOutbox
+
+outbox = SqliteOutbox(Path(sys.argv[1]), dedupe_seconds=60)
+forwarder = Forwarder(outbox, lambda call: None, max_age=60)
+left = 1000
+
+
+def signalled(*_):
+    global left
+    left -= 1
+    if left == 0:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        forwarder.stop()
+
+
+signal.signal(signal.SIGALRM, signalled)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+forwarder.run()
+"""
+
+
+def test_signals_never_leave_an_idle_forwarder_waiting_for_ever(tmp_path):
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path / "queue.db")]
+    run = subprocess.run(command, cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
