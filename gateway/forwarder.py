@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from gateway import batches
 from gateway.batches import Call, CallFailed, Refused, Retry
+from gateway.logs import printable
 from gateway.pace import SLOWEST, Pace
 from gateway.queues import Burial, Condition, Outbox, QueueError, Release, Taken
 
@@ -253,4 +254,4 @@ class Forwarder:
         self, pace: Pace, who: str, reason: str, message: str, error: Exception | None = None
     ) -> None:
         if pace.worth_saying(reason, self._clock()):
-            log.warning("%s: %s: %s", who, reason, message, exc_info=error)
+            log.warning("%s: %s: %s", who, reason, printable(message), exc_info=error)

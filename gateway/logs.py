@@ -20,6 +20,11 @@ def configure() -> None:
     logger.propagate = False
 
 
+def printable(text: str) -> str:
+    """A text that visitors have a part in, on one line and without escapes that terminals obey."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 class Repeats:
     """Logs trouble of the same reason once a minute, and then how often it was left out."""
 
@@ -37,4 +42,4 @@ class Repeats:
             return
         self._said[reason] = now, 0
         more = f" ({left_out} more in the meantime)" if left_out else ""
-        self._logger.warning("%s: %s%s", reason, message, more)
+        self._logger.warning("%s: %s%s", reason, printable(message), more)

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from gateway import events
+from gateway.logs import printable
 from gateway.queues import DeadLetter, DeadLetters, Record
 from gateway.queues.urls import create_queue, open_dead_letters, queue_problems, queue_status
 from gateway.settings import Settings, Site, load
@@ -101,8 +102,7 @@ def _line(form: str | None, letter: DeadLetter, site: Site | None) -> str:
         return json.dumps(_request(letter, site))
     died = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     who = f"{letter.record.site}  {letter.record.event_id}"
-    line = f"{letter.id}  {died}  {who}  {letter.reason}: {letter.message}"
-    return line if line.isprintable() else ascii(line)[1:-1]  # visitors choose IDs: no escapes
+    return printable(f"{letter.id}  {died}  {who}  {letter.reason}: {letter.message}")
 
 
 def _brief(letter: DeadLetter) -> dict[str, Any]:

@@ -117,8 +117,10 @@ def said(gateway: Gateway) -> list[str]:
     return [line for line in gateway.log.read_text().splitlines() if "gateway.forwarder" in line]
 
 
-@pytest.mark.parametrize("seed", random.sample(range(1_000_000), 3))
-def test_garbage_in_the_middle_costs_only_what_it_overwrote(gateway, file, seed):
+@pytest.mark.parametrize("_round", range(2))
+def test_garbage_in_the_middle_costs_only_what_it_overwrote(gateway, file, _round):
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")  # shown where it fails
     dice = random.Random(seed)
     queued, dead = event_ids(file), event_ids(file, "dead")
     where = pages_with(file, queued)
