@@ -5,7 +5,7 @@ export PORT
 
 BIN := .venv/bin
 
-.PHONY: run test venv soak snippet openapi clean
+.PHONY: run test venv bench soak snippet openapi clean
 
 venv: .venv/.installed
 
@@ -24,11 +24,15 @@ run: venv
 
 test: .venv/.installed-test
 	@tests/install-browsers.sh
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+# Prints tables, writes bench/results/.
+bench: .venv/.installed-test
+	@$(BIN)/python -m bench.sqs_calls
 
 # The long run of the conservation test: SOAK_SECONDS and SOAK_SEED choose another one.
 soak: .venv/.installed-test
-	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_conservation.py
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/test_conservation.py tests/test_sqs.py
 
 # Needed after a change of static/pz.src.js only; who runs the gateway needs no build.
 snippet: .venv/.installed-test

@@ -39,7 +39,8 @@ def open_outbox(settings: Settings, *, once: bool = False) -> tuple[Lease, Outbo
     """
     if settings.on_sqs:
         from gateway.queues.sqs.client import Queue
-        from gateway.queues.sqs.outbox import SqsLease, SqsOutbox
+        from gateway.queues.sqs.lease import SqsLease
+        from gateway.queues.sqs.outbox import SqsOutbox
         from gateway.queues.sqs.receiver import Receiver
 
         main = Queue(settings.queue)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gateway.queues import Burial, Condition, QueueUnavailable, Record, Release, Taken
+from gateway.queues import Burial, QueueUnavailable, Record, Release, Taken
 from gateway.queues.sqs import dead, wire
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.held import Held, Message
@@ -30,17 +30,6 @@ CLOSE_SECONDS = 2.0  # for polls to end, so that they don't receive what is give
 AT_ONCE = 8  # batch calls
 
 log = logging.getLogger(__name__)
-
-
-class SqsLease:
-    """SQS keeps forwarders out of each other's way, message by message."""
-
-    def acquire(self) -> bool:
-        """Whether it is ours now: always."""
-        return True
-
-    def report(self, condition: Condition) -> None:
-        """Each forwarder says itself how it is going: see `forward --metrics-port`."""
 
 
 class SqsOutbox:
