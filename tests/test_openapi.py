@@ -32,7 +32,10 @@ def test_every_route_is_in_the_document(app: Flask) -> None:
 
 def test_every_way_to_refuse_events_is_in_the_document() -> None:
     answers = openapi.document()["paths"]["/events"]["post"]["responses"]
-    assert {str(status) for status in TYPES} - set(answers) == {"500"}
+    assert {str(status) for status in TYPES} - set(answers) == {
+        "401",
+        "500",
+    }  # the admin token's, and what must never be
 
 
 def test_a_running_gateway_answers_as_the_document_says(
