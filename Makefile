@@ -29,6 +29,7 @@ test: .venv/.installed-test
 # Prints tables, writes bench/results/.
 bench: .venv/.installed-test
 	@$(BIN)/python -m bench.sqs_calls
+	@$(BIN)/python -m bench.drain
 
 # The long run of the conservation test: SOAK_SECONDS and SOAK_SEED choose another one.
 soak: .venv/.installed-test

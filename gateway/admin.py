@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import metrics
+from gateway.queues import Condition
 from gateway.refusals import Refusal
 
 
-def blueprint(token: str) -> Blueprint:
-    """The routes behind the token."""
+def blueprint(token: str, condition: Callable[[], Condition | None]) -> Blueprint:
+    """The routes behind the token; `condition` is how delivery is going."""
     routes = Blueprint("admin", __name__)
 
     @routes.before_request
@@ -24,6 +26,6 @@ def blueprint(token: str) -> Blueprint:
 
     @routes.get("/metrics")
     def show_metrics() -> Response:
-        return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(condition()), content_type=CONTENT_TYPE_LATEST)
 
     return routes

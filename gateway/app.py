@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, request
@@ -34,9 +35,10 @@ def create_app(settings: Settings) -> Flask:
         shop_owner = next(iter(settings.sites.values()))
         app.register_blueprint(demo.blueprint(shop_owner, window, settings.demo))
     app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox))
-    app.register_blueprint(health.blueprint(inbox, lambda: delivery_condition(settings)))
+    condition = partial(delivery_condition, settings)
+    app.register_blueprint(health.blueprint(inbox, condition))
     if settings.admin_token:
-        app.register_blueprint(admin.blueprint(settings.admin_token))
+        app.register_blueprint(admin.blueprint(settings.admin_token, condition))
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)

@@ -8,7 +8,9 @@ import hmac
 import pytest
 import requests
 
-from .support import SITES, Gateway, beacon, event, eventually, write_sites
+from gateway.sandbox import Faults
+
+from .support import SITES, TRACKING_ID, Gateway, beacon, event, eventually, write_sites
 
 TOKEN = {"Authorization": "Bearer token-of-the-suite"}
 
@@ -73,6 +75,14 @@ def test_a_user_id_counts_only_with_the_sites_signature(counted):
     assert (users["right"], users["wrong"], users["none"]) == ("u-1", None, None)
     series = 'gateway_events_anonymised_total{reason="signature",site="signed"}'
     assert metric(counted, series) == 2
+
+
+def test_a_site_that_is_not_delivered_shows_with_its_reason(counted):
+    counted.sandbox.faults = Faults(refuse_tracking_ids=(TRACKING_ID,))
+    counted.assert_accepted(event())
+    series = 'gateway_site_trouble{reason="tracking_id",site="shop"}'
+    eventually(lambda: metric(counted, series) == 1, "the trouble shows")
+    assert metric(counted, "gateway_forwarder_heartbeat_timestamp_seconds") > 1.7e9
 
 
 def test_the_admin_token_is_asked_for(counted):
