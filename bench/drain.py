@@ -1,4 +1,4 @@
-"""Drain a large backlog: is the last part as fast as the first, and in the same memory?
+"""Drain a large backlog: the last part as fast as the first, and in the same memory.
 
 The sender costs nothing, so this is the queue and the forwarder alone.
 """
