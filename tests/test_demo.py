@@ -30,12 +30,21 @@ def demo(tmp_path: Path) -> Iterator[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ |= {"GATEWAY_QUEUE": f"sqlite:///{tmp_path}/queue.db", "HOME": str(tmp_path)}
     command = [sys.executable, "-m", "gateway", "run", "--port", str(port)]
-    with log.open("wb") as output:
-        running = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
-    eventually(lambda: "Demo shop" in log.read_text(), f"it starts\n{log.read_text()}", 30)
-    yield log.read_text()
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(timeout=40) == 0
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output) as running,
+    ):
+        try:
+            eventually(
+                lambda: "Demo shop" in log.read_text() or running.poll() is not None,
+                "it starts",
+                30,
+            )
+            assert running.poll() is None, log.read_text()
+            yield log.read_text()
+        finally:
+            running.send_signal(signal.SIGTERM)
+    assert running.returncode == 0
 
 
 def _addresses(said: str) -> tuple[str, str]:
