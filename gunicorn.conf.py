@@ -17,11 +17,6 @@ keepalive = 75  # seconds; longer than the idle time-out of common load balancer
 forwarded_allow_ips = ""  # GATEWAY_TRUSTED_PROXIES decides whose headers are believed
 control_socket_disable = True
 
-# The workers' counters are files in a folder that they share, so that /metrics can sum them up.
-# prometheus-client wants to know before it is imported; a reload, which runs this again, keeps it.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="personalize-gateway-")
-
 
 def on_starting(server):
     """Stop with one line where a setting is wrong, before anything is bound or forked."""
@@ -31,6 +26,11 @@ def on_starting(server):
         require_secret_key(settings)
     except SettingsError as error:
         sys.exit(f"personalize-gateway: {error}")
+    # The workers' counters are files in a folder that they share, so that /metrics can sum them up.
+    server.counters = None
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        server.counters = tempfile.mkdtemp(prefix="personalize-gateway-")
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.counters
     # The server outlives a reload, which runs this file again.
     # With SQS, forwarders are started apart.
     beside = settings.forwarder == "auto" and not settings.on_sqs
@@ -43,8 +43,14 @@ def when_ready(server):
         server.supervisor.start()
 
 
+def pre_fork(server, worker):
+    """Make the counters' folder again, should somebody have tidied it away."""
+    os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"], exist_ok=True)
+
+
 def on_exit(server):
     """End the forwarder, which finishes what is in flight first."""
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    if server.counters:
+        shutil.rmtree(server.counters, ignore_errors=True)
     if server.supervisor:
         server.supervisor.stop()

@@ -52,7 +52,7 @@ def _answer_in_aws_shape(app: Flask) -> None:
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
         metrics.REQUESTS_REFUSED.labels(refusal.reason).inc()
-        repeats.say(refusal.reason, str(refusal))
+        repeats.say(refusal.reason, str(refusal.__cause__ or refusal))
         response = refusal.response()
         if refusal.reason == "foreign_origin":
             # flask-cors knows the union of all sites' origins: another site's may not read this.
@@ -64,7 +64,7 @@ def _answer_in_aws_shape(app: Flask) -> None:
         if error.code is None or error.code < 400:
             return error  # a redirect
         reason = error.name.lower().replace(" ", "_")
-        response = Refusal(error.code, reason, error.description or error.name).response()
+        response = refused(Refusal(error.code, reason, error.description or error.name))
         if "Allow" in (headers := dict(error.get_headers())):
             response.headers["Allow"] = headers["Allow"]
         return response
@@ -109,5 +109,5 @@ def _trust_proxies(app: Flask, count: int) -> None:
     """Believe what so many proxies in front say of the client, and nobody else."""
     if count:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
+            app.wsgi_app, x_for=count, x_proto=count, x_host=0
         )

@@ -118,8 +118,11 @@ def _forward(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, finish)
     if options.beside:
         threading.Thread(target=_stop_with, args=[options.beside, forwarder], daemon=True).start()
-    _wait_for_turn(lease, forwarder)
+    if options.once and not lease.acquire():
+        print("Another forwarder delivers this queue", file=sys.stderr)
+        return 1
     if not options.once:
+        _wait_for_turn(lease, forwarder)
         forwarder.run()
         return 0
     forwarder.run_once()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from gateway import events, metrics
 from gateway.doors import Door, Visitor
@@ -55,10 +55,15 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
 
 def _body() -> bytes:
     """The whole body: one that is sent in chunks, werkzeug cuts off at the limit in silence."""
-    body = request.get_data(cache=False)
-    chunked = request.content_length is None and "wsgi.input_terminated" in request.environ
-    if chunked and request.environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
+    try:
+        body = request.get_data(cache=False)
+        chunked = request.content_length is None and "wsgi.input_terminated" in request.environ
+        if chunked and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+    except HTTPException:
+        raise
+    except Exception as error:  # the server's own for chunks that are none: there is no one type
+        raise Refusal(400, "unreadable_body", f"The body is unreadable: {error}") from None
     return body
 
 

@@ -36,7 +36,8 @@ def launch(port: int) -> int:
         elif _has_aws(environ):
             environ.setdefault("GATEWAY_DEMO", "aws")
         if "GATEWAY_DEMO" not in environ:
-            sandbox = cleanup.enter_context(_sandbox(port + 1))
+            sandbox = _sandbox(port + 1)
+            cleanup.callback(sandbox.stop)
             environ.update(SANDBOX_CREDENTIALS)
             environ["AWS_ENDPOINT_URL_PERSONALIZE_EVENTS"] = sandbox.url
             environ["GATEWAY_DEMO"] = sandbox.url
@@ -60,10 +61,13 @@ def _has_aws(environ: Mapping[str, str]) -> bool:
 
 
 def _sandbox(port: int) -> Sandbox:
+    sandbox = Sandbox(port=port)
     try:
-        return Sandbox(port=port)
+        sandbox.start()
     except OSError:  # something else has that port
-        return Sandbox(port=0)
+        sandbox = Sandbox(port=0)
+        sandbox.start()
+    return sandbox
 
 
 def _serve(port: int, environ: Mapping[str, str]) -> int:

@@ -57,7 +57,7 @@ class Supervisor:
         while not self._stopping.wait(pause):
             started = time.monotonic()
             with self._forking:
-                self._process = subprocess.Popen(command)
+                self._process = subprocess.Popen(command, process_group=0)
             if self._stopping.is_set():  # while there was nothing to terminate
                 self._process.terminate()
             self._process.wait()  # returns as well when gunicorn has reaped it

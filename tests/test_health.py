@@ -161,3 +161,22 @@ def test_a_disk_that_fills_up_is_not_ready_until_it_is_freed(
         patched.setattr(os, "statvfs", lambda _path: nearly_full)  # 999,424 bytes
         assert_not_ready(client, "disk_reserve")
     assert_ready(client)
+
+
+def test_a_file_in_which_nothing_can_be_stored_is_not_ready(client, environ):
+    assert client.get("/readyz").status_code == 200
+    path = environ["GATEWAY_QUEUE"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE seen0")
+        db.execute("DROP TABLE seen1")
+        db.execute("DROP TABLE seen2")
+    assert client.get("/readyz").status_code == 503
+
+
+def test_asking_for_readiness_stores_nothing(client, environ):
+    for _ in range(3):
+        assert client.get("/readyz").status_code == 200
+    path = environ["GATEWAY_QUEUE"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path)) as db:
+        for table in ("queue", "seen0", "seen1", "seen2"):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)

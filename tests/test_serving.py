@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -92,6 +94,29 @@ def test_a_burst_shares_commits_and_nothing_is_lost(gateway):
         gateway.assert_accepted(*events[start : start + 100])
     gateway.assert_delivered([item["eventId"] for item in events])
     assert max(len(call["eventList"]) for call in gateway.sandbox.requests()) == 10
+
+
+@pytest.mark.parametrize("chunks", [b"zz\r\n{}\r\n", b"-5\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n"])
+def test_a_body_in_chunks_that_are_none_gets_a_400(gateway, chunks):
+    gateway.start("--worker-class", "gthread")
+    head = b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+        raw.sendall(head + chunks)
+        answer = raw.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert "Traceback" not in gateway.log.read_text()
+
+
+def test_a_folder_of_counters_that_vanishes_costs_no_event(gateway, tmp_path):
+    folder = tmp_path / "counters"
+    gateway.start(PROMETHEUS_MULTIPROC_DIR=str(folder), WEB_CONCURRENCY="1")
+    shutil.rmtree(folder)
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: not alive(worker) and gateway.workers(), "another worker runs")
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    gateway.stop()
+    assert folder.exists()  # it is the operator's
 
 
 # --- deaths ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import compress
 from pathlib import Path
@@ -18,6 +19,13 @@ NEGLECTED_LOG_BYTES = 64 << 20
 # Readiness ends before storing does: a part of each limit earlier, and so many bytes of disk.
 EARLY = 20
 EARLY_BYTES = 1 << 20
+
+
+PROBE = Record("", "", None, "", "", None, 0.0)  # what readiness tries to store, and takes back
+
+
+class _Undo(Exception):
+    """Rolls a transaction back."""
 
 
 class SqliteInbox:
@@ -55,10 +63,14 @@ class SqliteInbox:
     def _check(self) -> None:
         database = Database(self._database.path, "FULL")  # the other one may be in use
         try:
-            with database.transaction() as db:
+            with suppress(_Undo), database.transaction() as db:
                 max_bytes = self._max_bytes - self._max_bytes // EARLY
                 early = self._min_free_bytes // EARLY + EARLY_BYTES
                 _require_room(database, db, max_bytes, self._min_free_bytes + early)
+                now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
+                _mark(db, now, before, PROBE)
+                db.execute(INSERT, PROBE)
+                raise _Undo
         finally:
             database.close()
 

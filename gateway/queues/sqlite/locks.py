@@ -19,7 +19,7 @@ class Gate:
 
     def __init__(self, path: Path) -> None:
         self._path = Path(f"{path}-gate.lock")
-        # Names the folder that a damaged file is moved to; stays until its repair is complete,
+        # Says under what name a damaged file is set aside; stays until its repair is complete,
         # so that a repair that was cut short is taken up again before anybody uses the file.
         self.repair_note = Path(f"{path}-repair")
 

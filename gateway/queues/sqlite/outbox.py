@@ -16,10 +16,7 @@ from gateway.queues.sqlite.recovery import repair
 HEADS = 500  # records of a site that the forwarder looks ahead, to learn which sessions wait
 RUN = 10  # records of a session taken at once: what fits into one PutEvents call
 CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the file
-VACUUM_PAGES = 256  # free pages given back to the file system at a time
-EARLY = 16  # `check` says no when a sixteenth of a limit is left, so that `put` does so later
-EARLY_BYTES = 1 << 20  # of disk, which it wants besides: others fill it too
-
+VACUUM_PAGES = 256
 # The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
 IT = "id = ? AND event_id = ?"
 BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
