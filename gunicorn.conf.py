@@ -6,7 +6,8 @@ import sys
 import tempfile
 
 from gateway import logs
-from gateway.settings import SettingsError, load, require_secret_key
+from gateway.settings import load, require_secret_key
+from gateway.strict_schema import SettingsError
 from gateway.supervisor import Supervisor
 
 wsgi_app = "wsgi:app"

@@ -9,7 +9,8 @@ from typing import Any
 
 from gateway.queues import QueueError
 from gateway.queues.urls import open_inbox, queue_problems
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import Settings, load
+from gateway.strict_schema import SettingsError
 
 
 def add_command(commands: Any) -> None:

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return put_events.main(arguments[1:])
     from gateway.queues import QueueError
-    from gateway.settings import SettingsError
+    from gateway.strict_schema import SettingsError
 
     options = _parser(arguments[:1]).parse_args(arguments)
     try:
@@ -149,8 +149,9 @@ def _wait_for_turn(lease: Lease, forwarder: Forwarder) -> None:
 
 
 def _snippet(options: argparse.Namespace) -> int:
-    from gateway.settings import SettingsError, load
+    from gateway.settings import load
     from gateway.snippet import tag
+    from gateway.strict_schema import SettingsError
 
     settings = load(os.environ)
     if options.site not in settings.sites:

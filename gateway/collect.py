@@ -16,7 +16,7 @@ from gateway import events, metrics
 from gateway.doors import Door, Visitor
 from gateway.queues import Inbox, QueueError, Record
 from gateway.refusals import Refusal
-from gateway.settings import Site
+from gateway.sites import Site
 
 
 def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbox) -> Blueprint:

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from flask import Blueprint, Response, jsonify, request, send_from_directory
 
 from gateway.queues import Inbox, Record
-from gateway.settings import Site
+from gateway.sites import Site
 
 KEPT = 1000  # records
 SANDBOX_SECONDS = 2.0  # to answer

@@ -10,7 +10,7 @@ from uuid import uuid4
 from gateway import origins
 from gateway.events import Request
 from gateway.sessions import Sessions
-from gateway.settings import Site
+from gateway.sites import Site
 
 
 class Visitor(NamedTuple):

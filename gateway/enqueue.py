@@ -9,7 +9,9 @@ from uuid import uuid4
 from gateway import events
 from gateway.queues import Record
 from gateway.queues.urls import open_inbox
-from gateway.settings import SettingsError, find_site, load
+from gateway.settings import load
+from gateway.sites import find_site
+from gateway.strict_schema import SettingsError
 
 
 def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from gateway import batches
 from gateway.batches import Call, CallFailed, Refused, Retry
-from gateway.logs import printable
+from gateway.logs import Repeats
 from gateway.pace import SLOWEST, Pace
 from gateway.queues import Burial, Condition, Outbox, QueueError, Release, Taken
 
@@ -79,7 +79,7 @@ class Forwarder:
         self._calls_per_second = calls_per_second
         self._report = report
         self._paces: dict[str, Pace] = {}
-        self._queue_pace = Pace(0)  # remembers what was said of the queue itself
+        self._repeats = Repeats(log, clock)
         self._rates = threading.Lock()
         self._threads: dict[str, ThreadPoolExecutor] = {}
         # Not a SimpleQueue, whose `get` may outwait its timeout for ever when a signal comes.
@@ -119,7 +119,7 @@ class Forwarder:
                 self._launch(run)
             self._tidy()
         except QueueError as error:
-            self._say(self._queue_pace, "the queue", error.reason, str(error))
+            self._repeats.say(error.reason, str(error), "the queue")
             if error.reason in ("damaged", "repairing"):
                 self._repair()
             time.sleep(LINGER)
@@ -147,7 +147,7 @@ class Forwarder:
         try:
             done = self._outbox.repair()
         except QueueError as error:
-            self._say(self._queue_pace, "the queue", error.reason, str(error))
+            self._repeats.say(error.reason, str(error), "the queue")
         else:
             if done:
                 log.error("the queue: damaged: %s", done)
@@ -218,14 +218,14 @@ class Forwarder:
         for burial in outcome.refused:
             if pace.is_poison(burial.taken.handle, outcome.started, bool(outcome.delivered)):
                 self._buried.append(burial)
-                self._say(pace, outcome.site, burial.reason, burial.message)
+                self._repeats.say(burial.reason, burial.message, outcome.site)
             else:
                 delay = min(SLOWEST, 2.0 ** min(burial.attempts, 10))
                 self._released.append(outcome.release(burial.taken, delay))
         failure = outcome.failure or pace.suspicion(outcome.refused)
         if failure:
             pace.failure(failure, outcome.started, now)
-            self._say(pace, outcome.site, failure.reason, str(failure), outcome.surprise)
+            self._repeats.say(failure.reason, str(failure), outcome.site, outcome.surprise)
         self._released += [outcome.release(item, 0.0) for item in outcome.kept]
 
     def _settle(self) -> None:
@@ -242,16 +242,10 @@ class Forwarder:
         try:
             self._settle()
         except QueueError as error:  # it stays queued, and is sent again with the same eventIds
-            self._say(self._queue_pace, "the queue", error.reason, str(error))
+            self._repeats.say(error.reason, str(error), "the queue")
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
         self._outbox.close()
 
     def _in_flight(self) -> int:
         return sum(pace.in_flight for pace in self._paces.values())
-
-    def _say(
-        self, pace: Pace, who: str, reason: str, message: str, error: Exception | None = None
-    ) -> None:
-        if pace.worth_saying(reason, self._clock()):
-            log.warning("%s: %s: %s", who, reason, printable(message), exc_info=error)

@@ -26,20 +26,24 @@ def printable(text: str) -> str:
 
 
 class Repeats:
-    """Logs trouble of the same reason once a minute, and then how often it was left out."""
+    """Logs the same trouble of the same one once a minute, and then how often it was left out."""
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
         self._clock = clock
-        self._said: dict[str, tuple[float, int]] = {}  # reason → when, and left out since
+        # Who and reason → when it was logged, and left out since.
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def say(self, reason: str, message: str) -> None:
-        """Log it, unless this reason was logged within the last minute."""
+    def say(
+        self, reason: str, message: str, who: str = "", error: BaseException | None = None
+    ) -> None:
+        """Log it, unless that was done within the last minute; an `error` with its traceback."""
         now = self._clock()
-        when, left_out = self._said.get(reason, (float("-inf"), 0))
+        when, left_out = self._said.get((who, reason), (float("-inf"), 0))
         if now - when < SAY_EVERY:
-            self._said[reason] = when, left_out + 1
+            self._said[who, reason] = when, left_out + 1
             return
-        self._said[reason] = now, 0
+        self._said[who, reason] = now, 0
+        whose = f"{who}: " if who else ""
         more = f" ({left_out} more in the meantime)" if left_out else ""
-        self._logger.warning("%s: %s%s", reason, printable(message), more)
+        self._logger.warning("%s%s: %s%s", whose, reason, printable(message), more, exc_info=error)

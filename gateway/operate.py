@@ -16,7 +16,8 @@ from gateway import events
 from gateway.logs import printable
 from gateway.queues import DeadLetter, DeadLetters, Record
 from gateway.queues.urls import create_queue, open_dead_letters, queue_problems, queue_status
-from gateway.settings import Settings, Site, load
+from gateway.settings import Settings, load
+from gateway.sites import Site
 
 BATCH = 100  # dead letters replayed or purged in one transaction
 

@@ -12,7 +12,6 @@ from gateway.queues import Burial
 SLOWEST = 60.0  # seconds, the longest that a site waits before it is tried again
 FIRST_WAIT, FIRST_SLOW_WAIT = 0.5, 5.0  # seconds, doubled with each failure
 SUSPECTS = 20  # different events refused, none accepted, that put the blame on the site
-SAY_EVERY = 60.0  # seconds between log lines on the same trouble
 
 
 @dataclass
@@ -30,7 +29,6 @@ class Pace:
     refused_in_a_row: int = 0
     suspects: dict[int, float] = field(default_factory=dict)  # handle → first refused
     trouble: str | None = None  # why nothing is delivered now
-    said: dict[str, float] = field(default_factory=dict)  # reason → last logged
 
     def room(self, now: float) -> int:
         """Sessions that may be sent now; only one, to try, at first and after a failure."""
@@ -84,10 +82,3 @@ class Pace:
         if not refused or self.refused_in_a_row < SUSPECTS:
             return None
         return Misconfigured("all_refused", f"every event is refused: {refused[-1].message}")
-
-    def worth_saying(self, reason: str, now: float) -> bool:
-        """Whether this was not logged within the last minute."""
-        if now - self.said.get(reason, float("-inf")) < SAY_EVERY:
-            return False
-        self.said[reason] = now
-        return True

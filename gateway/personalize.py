@@ -24,7 +24,7 @@ from botocore.exceptions import (
 )
 
 from gateway.batches import Call, Misconfigured, Refused, Retry
-from gateway.settings import Site
+from gateway.sites import Site
 
 CONFIG = Config(
     connect_timeout=5,

@@ -201,7 +201,7 @@ def _enqueue(request: events.Request) -> int:
     """Hand the events to the queue; they are durable when this returns."""
     from gateway import events
     from gateway.enqueue import enqueue
-    from gateway.settings import SettingsError
+    from gateway.strict_schema import SettingsError
 
     try:
         enqueue(request, os.environ)

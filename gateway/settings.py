@@ -1,52 +1,23 @@
-"""Environment and sites file → frozen dataclasses; each problem is named before the start."""
+"""The environment → frozen dataclasses; each problem is named before the start."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from gateway import origins
-from gateway.fields import Flag
+from gateway.sites import Site, read_sites
+from gateway.strict_schema import SettingsError, checked
 
 SQS_URL = r"https?://[^/\s?#]+(/[^/\s?#]+)*/[A-Za-z0-9_-]{1,80}"  # a standard queue's, no .fifo
 LONGEST_AGE_ON_SQS = 12 * 24 * 60 * 60
-SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
 
 # Kubernetes injects these into every pod beside a service that is called "gateway".
 KUBERNETES = re.compile(r"GATEWAY_(PORT(_.*)?|SERVICE_.*)")
-
-
-class SettingsError(Exception):
-    """A setting is unknown, malformed or contradictory; the message is one line that names it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a quoted TOML key may hold line breaks
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One site of the sites file; `key` is its table's name there."""
-
-    key: str
-    tracking_id: str
-    origins: tuple[str, ...]
-    region: str | None
-    role_arn: str | None
-    session_minutes: int
-    cookie_domain: str | None
-    cookie_samesite: str
-    allow_missing_origin: bool
-    event_types: frozenset[str]
-    user_secret: str | None = field(repr=False)
-    calls_per_second: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +45,6 @@ class Settings:
         return not self.queue.startswith("sqlite:")
 
 
-class Origin(fields.String):
-    """An exact origin or a wildcard for subdomains, normalised."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        try:
-            return origins.normalise(super()._deserialize(value, attr, data, **kwargs))
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
-
-
 class Keys(fields.String):
     """Comma-separated keys → tuple."""
 
@@ -92,28 +53,6 @@ class Keys(fields.String):
         if not all(keys):
             raise ValidationError("Holds an empty key.")
         return keys
-
-
-class SiteSchema(Schema):
-    """A table `[sites.KEY]` of the sites file. Shapes are strict: TOML has types of its own."""
-
-    tracking_id = fields.String(required=True, validate=validate.Length(1, 256))
-    origins = fields.List(Origin(), required=True)
-    region = fields.String(load_default=None, validate=validate.Regexp(r"[a-z]{2}(-[a-z]+)+-\d\Z"))
-    role_arn = fields.String(
-        load_default=None, validate=validate.Regexp(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+\Z")
-    )
-    session_minutes = fields.Integer(
-        load_default=30, strict=True, validate=validate.Range(1, 24 * 60)
-    )
-    cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
-    cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
-    allow_missing_origin = Flag(load_default=False)
-    event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
-    user_secret = fields.String(load_default=None, validate=validate.Length(1))
-    calls_per_second = fields.Integer(
-        load_default=1000, strict=True, validate=validate.Range(1, 100_000)
-    )
 
 
 class EnvironmentSchema(Schema):
@@ -231,7 +170,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         for name, value in environ.items()
         if name == "PORT" or (name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name))
     }
-    values = _checked(EnvironmentSchema(), ours, "the environment")
+    values = checked(EnvironmentSchema(), ours, "the environment")
     port, sites_file = values.pop("port"), values.pop("sites_file")
     values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     settings = Settings(sites=read_sites(Path(sites_file)), **values)
@@ -257,12 +196,6 @@ def _fit_for_sqlite(settings: Settings) -> Settings:
     return settings
 
 
-def find_site(sites: Mapping[str, Site], name: str) -> Site | None:
-    """The site that a trackingId means: a site's key or its tracking ID."""
-    by_tracking_id = (site for site in sites.values() if site.tracking_id == name)
-    return sites.get(name) or next(by_tracking_id, None)
-
-
 def require_secret_key(settings: Settings) -> None:
     """Refuse to run a web end whose cookies nobody signs."""
     if not settings.secret_keys:
@@ -270,68 +203,3 @@ def require_secret_key(settings: Settings) -> None:
             "GATEWAY_SECRET_KEY: missing; it signs the session cookies "
             "(python3 -c 'import secrets; print(secrets.token_hex())' makes one)"
         )
-
-
-def read_sites(path: Path) -> Mapping[str, Site]:
-    """Read the sites file: every site by its key, in the file's order."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SettingsError(f"GATEWAY_SITES: {path}: {reason}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
-    tables = document.pop("sites", None)
-    if document or not isinstance(tables, dict) or not tables:
-        raise SettingsError(f"{path}: holds tables [sites.KEY], at least one, and nothing else")
-    sites = {key: _site(path, key, table) for key, table in tables.items()}
-    _refuse_shared_names(path, sites)
-    return MappingProxyType(sites)
-
-
-def _site(path: Path, key: str, table: Any) -> Site:
-    where = f"{path}: [sites.{key}]"
-    if not SITE_KEY.fullmatch(key):
-        raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
-    if not isinstance(table, dict):
-        raise SettingsError(f"{where}: not a table")
-    values = _checked(SiteSchema(), table, where)
-    values["origins"] = tuple(values["origins"])
-    values["event_types"] = frozenset(values["event_types"])
-    return Site(key=key, **values)
-
-
-def _refuse_shared_names(path: Path, sites: Mapping[str, Site]) -> None:
-    """A trackingId in a request must mean one site, whether it is a key or a tracking ID."""
-    owners: dict[str, str] = {}
-    for site in sites.values():
-        for name in {site.key, site.tracking_id}:
-            owner = owners.setdefault(name, site.key)
-            if owner != site.key:
-                raise SettingsError(
-                    f"{path}: {name!r} names both [sites.{owner}] and [sites.{site.key}]"
-                )
-
-
-def _checked(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    try:
-        return dict(schema.load(values))
-    except ValidationError as error:
-        known = [item.data_key or name for name, item in schema.fields.items()]
-        raise SettingsError("; ".join(_lines(error.messages, known, where))) from None
-
-
-def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
-    for name, texts in messages.items():
-        place = name if name in known and name.isupper() else f"{where}: {name}"
-        text = _flat(texts)
-        if text == "Unknown field.":
-            nearest = get_close_matches(name, known, 1)
-            text = "unknown" + (f" (did you mean {nearest[0]}?)" if nearest else "")
-        yield f"{place}: {text}"
-
-
-def _flat(texts: Any) -> str:
-    """marshmallow's messages, which nest for lists, in one line."""
-    values = texts.values() if isinstance(texts, dict) else texts
-    return texts if isinstance(texts, str) else " ".join(_flat(value) for value in values)

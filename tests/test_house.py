@@ -11,7 +11,8 @@ import minify
 import pytest
 from marshmallow import Schema
 
-from gateway.settings import EnvironmentSchema, SiteSchema
+from gateway.settings import EnvironmentSchema
+from gateway.sites import SiteSchema
 
 from .support import ROOT
 

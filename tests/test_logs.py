@@ -23,6 +23,19 @@ def test_the_same_reason_is_logged_once_a_minute_with_a_count_of_the_rest(caplog
     ]
 
 
+def test_each_site_and_each_reason_of_it_is_logged_by_itself(caplog):
+    repeats = Repeats(logging.getLogger("gateway.test"), clock=lambda: 0.0)
+    for who in ("shop", "media"):
+        for reason in ("throttled", "unreachable", "throttled"):
+            repeats.say(reason, "why", who)
+    assert caplog.messages == [
+        "shop: throttled: why",
+        "shop: unreachable: why",
+        "media: throttled: why",
+        "media: unreachable: why",
+    ]
+
+
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31mred", "\ud800", "a\u2028b", "a\rb", "\0"])
 def test_what_visitors_write_stays_on_its_line(text, caplog):
     Repeats(logging.getLogger("gateway.test")).say("invalid_request", f"Invalid: {text}")

@@ -203,17 +203,3 @@ def test_time_without_calls_saves_up_no_volley():
 
 def test_without_a_cap_nobody_waits(pace):
     assert [pace.turn(1.0) for _ in range(1000)] == [0.0] * 1000
-
-
-# --- the log ---
-
-
-def test_the_same_trouble_is_worth_a_line_a_minute(pace):
-    said = [second for second in range(600) if pace.worth_saying("throttled", float(second))]
-    assert said == list(range(0, 600, 60))
-
-
-def test_another_trouble_is_worth_a_line_of_its_own(pace):
-    assert pace.worth_saying("throttled", 0.0)
-    assert pace.worth_saying("unreachable", 1.0)
-    assert not pace.worth_saying("throttled", 2.0)

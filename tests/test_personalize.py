@@ -22,7 +22,7 @@ from gateway.batches import Call, CallFailed, Misconfigured, Refused, Retry
 from gateway.personalize import Personalize
 from gateway.queues import Taken
 from gateway.sandbox import Faults, Sandbox
-from gateway.settings import Site, read_sites
+from gateway.sites import Site, read_sites
 
 from .queue_contract import record
 from .support import TRACKING_ID, free_port, write_sites

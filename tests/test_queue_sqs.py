@@ -16,7 +16,8 @@ from gateway.queues.sqs import admin, wire
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.held import Message
 from gateway.queues.sqs.receiver import redrive_target
-from gateway.settings import SettingsError, load
+from gateway.settings import load
+from gateway.strict_schema import SettingsError
 
 from . import queue_contract as contract
 from .queue_contract import drain, everywhere, ids, record, take_all

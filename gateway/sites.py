@@ -1,0 +1,116 @@
+"""The sites file: a TOML table for each site → frozen dataclasses; each problem is named."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from gateway import origins
+from gateway.fields import Flag
+from gateway.strict_schema import SettingsError, checked
+
+SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site of the sites file; `key` is its table's name there."""
+
+    key: str
+    tracking_id: str
+    origins: tuple[str, ...]
+    region: str | None
+    role_arn: str | None
+    session_minutes: int
+    cookie_domain: str | None
+    cookie_samesite: str
+    allow_missing_origin: bool
+    event_types: frozenset[str]
+    user_secret: str | None = field(repr=False)
+    calls_per_second: int
+
+
+class Origin(fields.String):
+    """An exact origin or a wildcard for subdomains, normalised."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        try:
+            return origins.normalise(super()._deserialize(value, attr, data, **kwargs))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class SiteSchema(Schema):
+    """A table `[sites.KEY]` of the sites file. Shapes are strict: TOML has types of its own."""
+
+    tracking_id = fields.String(required=True, validate=validate.Length(1, 256))
+    origins = fields.List(Origin(), required=True)
+    region = fields.String(load_default=None, validate=validate.Regexp(r"[a-z]{2}(-[a-z]+)+-\d\Z"))
+    role_arn = fields.String(
+        load_default=None, validate=validate.Regexp(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+\Z")
+    )
+    session_minutes = fields.Integer(
+        load_default=30, strict=True, validate=validate.Range(1, 24 * 60)
+    )
+    cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
+    cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
+    allow_missing_origin = Flag(load_default=False)
+    event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
+    user_secret = fields.String(load_default=None, validate=validate.Length(1))
+    calls_per_second = fields.Integer(
+        load_default=1000, strict=True, validate=validate.Range(1, 100_000)
+    )
+
+
+def read_sites(path: Path) -> Mapping[str, Site]:
+    """Read the sites file: every site by its key, in the file's order."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SettingsError(f"GATEWAY_SITES: {path}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    tables = document.pop("sites", None)
+    if document or not isinstance(tables, dict) or not tables:
+        raise SettingsError(f"{path}: holds tables [sites.KEY], at least one, and nothing else")
+    sites = {key: _site(path, key, table) for key, table in tables.items()}
+    _refuse_shared_names(path, sites)
+    return MappingProxyType(sites)
+
+
+def _site(path: Path, key: str, table: Any) -> Site:
+    where = f"{path}: [sites.{key}]"
+    if not SITE_KEY.fullmatch(key):
+        raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: not a table")
+    values = checked(SiteSchema(), table, where)
+    values["origins"] = tuple(values["origins"])
+    values["event_types"] = frozenset(values["event_types"])
+    return Site(key=key, **values)
+
+
+def _refuse_shared_names(path: Path, sites: Mapping[str, Site]) -> None:
+    """A trackingId in a request must mean one site, whether it is a key or a tracking ID."""
+    owners: dict[str, str] = {}
+    for site in sites.values():
+        for name in {site.key, site.tracking_id}:
+            owner = owners.setdefault(name, site.key)
+            if owner != site.key:
+                raise SettingsError(
+                    f"{path}: {name!r} names both [sites.{owner}] and [sites.{site.key}]"
+                )
+
+
+def find_site(sites: Mapping[str, Site], name: str) -> Site | None:
+    """The site that a trackingId means: a site's key or its tracking ID."""
+    by_tracking_id = (site for site in sites.values() if site.tracking_id == name)
+    return sites.get(name) or next(by_tracking_id, None)

@@ -1,0 +1,41 @@
+"""A marshmallow schema's values, or one line that names every problem and the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+
+class SettingsError(Exception):
+    """A setting is unknown, malformed or contradictory; the message is one line that names it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a quoted TOML key may hold line breaks
+
+
+def checked(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Load the values, of which `where` tells the place; raise SettingsError."""
+    try:
+        return dict(schema.load(values))
+    except ValidationError as error:
+        known = [item.data_key or name for name, item in schema.fields.items()]
+        raise SettingsError("; ".join(_lines(error.messages, known, where))) from None
+
+
+def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
+    for name, texts in messages.items():
+        place = name if name in known and name.isupper() else f"{where}: {name}"
+        text = _flat(texts)
+        if text == "Unknown field.":
+            nearest = get_close_matches(name, known, 1)
+            text = "unknown" + (f" (did you mean {nearest[0]}?)" if nearest else "")
+        yield f"{place}: {text}"
+
+
+def _flat(texts: Any) -> str:
+    """marshmallow's messages, which nest for lists, in one line."""
+    values = texts.values() if isinstance(texts, dict) else texts
+    return texts if isinstance(texts, str) else " ".join(_flat(value) for value in values)
