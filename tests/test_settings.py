@@ -450,7 +450,7 @@ SPENT_IN_LOAD = {"sites_file", "port"}
 
 
 def reads(holders: set[str]) -> Iterator[str]:
-    """Every attribute that code outside their own rooms reads from a thing of one of these names."""
+    """Every attribute that code outside its own room reads from a thing of one of these names."""
     rooms = set((ROOT / "gateway").rglob("*.py")) - {
         ROOT / "gateway/settings.py",
         ROOT / "gateway/sites.py",
