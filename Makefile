@@ -35,9 +35,11 @@ bench: .venv/.installed-test
 soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/test_conservation.py tests/test_sqs.py
 
-# Needed after a change of static/pz.src.js only; who runs the gateway needs no build.
+# Needed after a change of static/*.src.js only; who runs the gateway needs no build.
+# A build that was never committed was never served, and goes.
 snippet: .venv/.installed-test
-	@$(BIN)/python -c "import minify; minify.file('application/javascript', 'static/pz.src.js', 'static/pz.js')"
+	@git clean --quiet --force static/releases
+	@$(BIN)/python -m tests.build_snippet
 
 # Needed after a change of the schemas or of tests/openapi.py.
 openapi: .venv/.installed-test

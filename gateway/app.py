@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 
 from flask import Flask, Response, request
 from flask_cors import CORS
@@ -12,12 +11,11 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import admin, collect, demo, health, logs, metrics, origins
+from gateway import admin, collect, demo, health, logs, metrics, origins, static_files
 from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
 
-STATIC = Path(__file__).parent.parent / "static"
 PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
 EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Session"]
 
@@ -27,7 +25,7 @@ log = logging.getLogger(__name__)
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Raises SettingsError."""
     require_secret_key(settings)
-    app = Flask(__name__, static_folder=STATIC)
+    app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     inbox = open_inbox(settings)
     if settings.demo:
@@ -42,6 +40,7 @@ def create_app(settings: Settings) -> Flask:
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)
+    app.wsgi_app = static_files.in_front_of(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

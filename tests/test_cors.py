@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,12 +63,6 @@ LEFT_OUT = [
 def tricky(environ: dict[str, str]) -> FlaskClient:
     write_sites(Path(environ["GATEWAY_SITES"]), TRICKY)
     return create_app(load(environ)).test_client()
-
-
-@pytest.fixture
-def script(client: FlaskClient) -> Iterator[TestResponse]:
-    with client.get("/static/pz.js", headers={"Origin": "https://anybody.example"}) as response:
-        yield response
 
 
 def preflight(
@@ -197,33 +190,6 @@ def test_without_any_origins_no_page_is_let_in(environ: dict[str, str]) -> None:
     client = create_app(load(environ)).test_client()
     for origin in ORIGIN, "null", "":
         assert_shared_with_nobody(preflight(client, origin))
-
-
-def test_the_snippet_is_shared_with_everybody_and_without_credentials(script: TestResponse) -> None:
-    assert script.status_code == 200
-    assert script.headers.getlist("Access-Control-Allow-Origin") == ["*"]
-    assert "Access-Control-Allow-Credentials" not in script.headers
-    assert script.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    assert script.headers.getlist("Vary") == ["Origin"]
-    assert script.headers["Content-Type"].startswith("text/javascript")
-
-
-@pytest.mark.parametrize("origin", [None, ORIGIN, "null"])
-def test_who_asks_for_a_static_file_makes_no_difference(
-    client: FlaskClient, origin: str | None
-) -> None:
-    headers = {} if origin is None else {"Origin": origin}
-    with client.get("/static/pz.js", headers=headers) as response:
-        assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
-        assert "Access-Control-Allow-Credentials" not in response.headers
-        assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-
-
-def test_a_static_file_that_is_not_there_says_so_to_everybody(client: FlaskClient) -> None:
-    response = client.get("/static/nope.js", headers={"Origin": "https://anybody.example"})
-    assert response.status_code == 404
-    assert response.headers["Access-Control-Allow-Origin"] == "*"
-    assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/nope", "/"])
