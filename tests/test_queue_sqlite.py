@@ -286,6 +286,30 @@ def test_freed_space_goes_back_to_the_file_system_over_time(backend):
     assert _bytes_on_disk(backend) < largest / 2
 
 
+@pytest.mark.parametrize("events_a_session", [1, 10, 100])
+def test_the_last_thousand_of_a_backlog_cost_no_more_than_the_first(backend, events_a_session):
+    sessions = 30_000 // events_a_session
+    inbox = backend.inbox()
+    for _ in range(events_a_session):
+        inbox.put([record(session_id=f"s-{number}") for number in range(sessions)])
+    outbox, costs = backend.outbox(), []
+    outbox.take(lambda _site: 0)  # opens the file
+    steps = [0]
+
+    def step() -> None:
+        steps[0] += 1
+
+    outbox._database.connection().set_progress_handler(step, 10)  # of SQLite's own instructions
+    for _ in range(30):
+        steps[0] = done = 0
+        while done < 1000:
+            taken = outbox.take(everywhere)
+            outbox.settle(taken, [], [])
+            done += len(taken)
+        costs.append(steps[0])
+    assert costs[-1] <= 1.05 * costs[1], costs  # from the second on, settled ones are seen off
+
+
 def _bytes_on_disk(backend: SqliteBackend) -> int:
     return sum(path.stat().st_size for path in backend.path.parent.iterdir())
 
