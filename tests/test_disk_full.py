@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from gateway.sandbox import Sandbox
+from gateway.sandbox import Faults, Sandbox
 
 from .support import ROOT, Gateway, beacon, event, eventually
 
-DISK_BYTES = 8 << 20
+DISK_BYTES = 12 << 20
 RESERVE_BYTES = 1 << 20
 TEXT = "x" * 900
 
@@ -73,7 +73,7 @@ class Flood:
 
     def until_refused(self) -> str:
         """Post until it is refused; the reason."""
-        answers = iter(self.post, None)
+        answers = iter(lambda: self.post(50), None)
         return next(one.headers["X-Gateway-Reason"] for one in answers if one.status_code == 503)
 
     def until_accepted(self) -> None:
@@ -150,12 +150,43 @@ def test_a_backlog_drains_on_a_disk_that_others_have_filled(gateway, disk):
     eventually(lambda: queued(gateway) == 0, "what is delivered is deleted")
 
 
+def test_a_backlog_drains_on_a_disk_that_others_have_filled_to_the_last_byte(gateway, disk):
+    gateway.start()
+    eventually((disk / "queue.db-ballast").exists, "the forwarder has its ballast")
+    gateway.sandbox.faults = Faults(throttle_rate=1.0)
+    flood = Flood(gateway)
+    while len(flood.acknowledged) < 1000:
+        flood.post(50)
+    fill(disk)
+    gateway.sandbox.faults = Faults()
+    flood.assert_all_delivered()
+    eventually(lambda: queued(gateway) == 0, "what is delivered is deleted")
+
+
+def test_a_backlog_drains_where_the_disk_is_full_to_the_last_byte_at_the_start(gateway, disk):
+    gateway.start()
+    eventually((disk / "queue.db-ballast").exists, "the forwarder has its ballast")
+    gateway.stop()
+    gateway.start(GATEWAY_FORWARDER="off")
+    flood = Flood(gateway)
+    while len(flood.acknowledged) < 1000:
+        flood.post(50)
+    gateway.stop()
+    fill(disk)
+    gateway.start(GATEWAY_MIN_FREE_BYTES=str(RESERVE_BYTES))
+    flood.assert_all_delivered()
+    eventually(lambda: queued(gateway) == 0, "what is delivered is deleted")
+
+
 @pytest.mark.parametrize("reserve", [0, RESERVE_BYTES])
 def test_a_disk_that_becomes_full_and_is_freed(gateway, disk, reserve):
     gateway.start(GATEWAY_MIN_FREE_BYTES=str(reserve))
     flood = Flood(gateway)
     flood.post()
+    eventually((disk / "queue.db-ballast").exists, "the forwarder has its ballast")
     ballast = fill(disk)
+    eventually(lambda: not (disk / "queue.db-ballast").exists(), "it has thrown it")
+    fill(disk)
     flood.until_refused()
     ballast.unlink()
     flood.until_accepted()
@@ -186,5 +217,6 @@ def test_space_is_given_back_once_the_backlog_is_delivered(gateway, tmp_path):
 
 
 def used(folder: Path) -> int:
-    """Bytes that the queue takes of the disk, its log included."""
-    return sum(file.stat().st_size for file in folder.glob("queue.db*"))
+    """Bytes that the queue takes of the disk, its log included and its ballast not."""
+    files = set(folder.glob("queue.db*")) - {folder / "queue.db-ballast"}
+    return sum(file.stat().st_size for file in files)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.queues import Burial, Record, Release, Taken
+from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.file import COLUMNS, Database, seen_tables
 from gateway.queues.sqlite.recovery import repair
 
@@ -53,6 +54,7 @@ class SqliteOutbox:
         self, path: Path, *, dedupe_seconds: int, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = Database(path, "NORMAL")  # an ack lost with the power is only a resend
+        self._ballast = Ballast(self._database)
         self._dedupe_seconds = dedupe_seconds
         self._clock = clock
         self._log_size = 0  # when last tidied
@@ -66,6 +68,7 @@ class SqliteOutbox:
         """Records of up to `room(site)` sessions of each site, the oldest first."""
         taken: list[Taken] = []
         self._wake()
+        self._ballast.throw()
         try:
             with self._database.reading() as db:
                 self._follow_file()
@@ -86,6 +89,7 @@ class SqliteOutbox:
     ) -> None:
         """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
         died_at = self._clock()
+        self._ballast.throw()
         self._database.fold_log(CHECKPOINT_BYTES)  # makes the room that this takes
         with self._database.transaction() as db:
             for taken, reason, message, attempts in buried:
@@ -116,6 +120,7 @@ class SqliteOutbox:
                 db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
         if spare:
             self._database.fold_log(1)  # only then does the file shrink
+        self._ballast.hold()
 
     def repair(self) -> str | None:
         """Set a damaged file aside and carry over what can be read; what was done, if anything."""
