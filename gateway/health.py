@@ -10,8 +10,6 @@ from flask import Blueprint, Response, jsonify
 from gateway.queues import Condition, Inbox, QueueError
 from gateway.refusals import RETRY_AFTER
 
-SILENCE = 10.0  # seconds after which a forwarder that says nothing is taken for dead
-
 
 def blueprint(inbox: Inbox, condition: Callable[[], Condition | None]) -> Blueprint:
     """Both routes, for a load balancer to ask. A node that can store is never to be dropped."""
@@ -40,7 +38,7 @@ def blueprint(inbox: Inbox, condition: Callable[[], Condition | None]) -> Bluepr
 
 def _degraded(condition: Condition | None, now: float) -> list[dict[str, str]]:
     """Why delivery is not well, if so: a forwarder that is silent, sites that it can't deliver."""
-    if condition is None or now - condition.at > SILENCE:
+    if condition is None or condition.is_stale(now):
         return [{"reason": "forwarder_silent", "message": "No forwarder delivers this queue"}]
     return [
         {"reason": "site", "site": site, "message": trouble}

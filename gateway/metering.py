@@ -18,7 +18,6 @@ from prometheus_client.registry import Collector
 from gateway.batches import Call, CallFailed
 from gateway.queues import Burial, Condition, Outbox, Release, Taken
 
-STUCK_SECONDS = 10.0  # without a word from the loop, which it has every second
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -81,7 +80,7 @@ class Meter:
         condition = self._condition
         if condition is None:
             return HTTPStatus.OK, {"status": "waiting"}  # for its turn, or for the first look
-        if self._clock() - condition.at > STUCK_SECONDS:
+        if condition.is_stale(self._clock()):
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "stuck", **asdict(condition)}
         return HTTPStatus.OK, {"status": "ok", **asdict(condition)}
 

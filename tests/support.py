@@ -176,6 +176,13 @@ class Gateway:
         wanted = set(event_ids)
         eventually(lambda: wanted <= set(self.delivered()), "everything is delivered", seconds)
 
+    def operate(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run `personalize-gateway …` in the same set-up."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *command],
+            cwd=ROOT, env=self.environ, timeout=60, capture_output=True, text=True,
+        )  # fmt: skip
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()

@@ -57,17 +57,9 @@ def file(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copyfile(pristine / "queue.db", tmp_path / "queue.db"))
 
 
-def operator(gateway: Gateway, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run `personalize-gateway …` in the set-up of the gateway."""
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *command],
-        cwd=ROOT, env=gateway.environ, timeout=60, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 def dead_letters(gateway: Gateway) -> list[str]:
     """Their eventIds."""
-    listing = operator(gateway, "dead-letters", "list", "--json").stdout.splitlines()
+    listing = gateway.operate("dead-letters", "list", "--json").stdout.splitlines()
     return [json.loads(line)["event"]["eventId"] for line in listing]
 
 
@@ -93,7 +85,7 @@ def spoil(file: Path, pages: list[int], dice: random.Random) -> None:
 
 def assert_told_before(gateway: Gateway, file: Path) -> None:
     """`queue verify` names the problem."""
-    run = operator(gateway, "queue", "verify")
+    run = gateway.operate("queue", "verify")
     assert run.returncode == 1
     assert str(file) in run.stderr
 
@@ -104,7 +96,7 @@ def assert_mended(gateway: Gateway, file: Path) -> None:
     gateway.assert_delivered(gateway.assert_accepted(event()))
     assert len(list(file.parent.glob(ASIDE))) == 1
     assert len([line for line in said(gateway) if "damaged" in line]) == 1, said(gateway)
-    run = operator(gateway, "queue", "verify")
+    run = gateway.operate("queue", "verify")
     assert (run.returncode, run.stderr) == (0, "")
 
 
@@ -153,8 +145,27 @@ def test_half_a_file_costs_only_what_was_in_the_other_half(gateway, file):
     assert set(dead_letters(gateway)) == set(dead)
 
 
-def test_a_file_that_is_no_database_any_more_is_replaced(gateway, file):
+def test_garbage_in_place_of_the_first_page_costs_nothing(gateway, file):
+    queued, dead = event_ids(file), event_ids(file, "dead")
     spoil(file, [0], random.Random(1))
+    assert_told_before(gateway, file)
+    gateway.start()
+    gateway.assert_delivered(queued, 30)
+    assert_mended(gateway, file)
+    assert set(dead_letters(gateway)) == set(dead)
+
+
+def test_a_resend_after_the_repair_is_still_known(gateway, file):
+    queued = event_ids(file)
+    spoil(file, [0], random.Random(1))
+    gateway.start()
+    gateway.assert_delivered(queued, 30)
+    answer = gateway.post(beacon(event(eventId=queued[0]), sessionId="s-0"))
+    assert answer.headers["X-Gateway-Reason"] == "duplicate"
+
+
+def test_a_file_that_is_no_database_any_more_is_replaced(gateway, file):
+    spoil(file, list(range(file.stat().st_size // PAGE)), random.Random(1))
     content = file.read_bytes()
     assert_told_before(gateway, file)
     gateway.start()
@@ -170,7 +181,7 @@ def test_a_log_of_garbage_costs_nothing_that_is_in_the_file(gateway, file):
     gateway.start()
     gateway.assert_delivered(queued, 30)
     gateway.assert_delivered(gateway.assert_accepted(event()))
-    assert operator(gateway, "queue", "verify").returncode == 0
+    assert gateway.operate("queue", "verify").returncode == 0
 
 
 def test_nobody_writes_to_the_old_file_once_it_is_set_aside(gateway, file):
@@ -226,7 +237,7 @@ def test_a_newer_version_of_the_format_is_refused_and_never_touched(gateway, fil
     assert "Traceback" not in gateway.log.read_text()
     eventually(lambda: said(gateway), "the forwarder says so")
     assert "newer_version" in said(gateway)[0]
-    status = operator(gateway, "queue", "status")
+    status = gateway.operate("queue", "status")
     assert status.returncode == 1
     assert "version 99" in status.stderr
     gateway.stop()

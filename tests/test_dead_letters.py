@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -13,7 +11,7 @@ import pytest
 
 from gateway.sandbox import Faults
 
-from .support import ROOT, SITES, TRACKING_ID, Gateway, event, eventually, write_sites
+from .support import SITES, TRACKING_ID, Gateway, event, eventually, write_sites
 
 POISON = "poison"
 HUGE = {"text": "ä€𝄞 \u2028 \" \\ ' <b>" * 45}  # nearly all of the 1024 characters there may be
@@ -26,17 +24,9 @@ def gateway(gateway: Gateway) -> Iterator[Gateway]:
     return gateway.start()
 
 
-def operator(gateway: Gateway, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run `personalize-gateway …` in the set-up of the gateway."""
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *command],
-        cwd=ROOT, env=gateway.environ, timeout=60, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 def output(gateway: Gateway, *command: str) -> str:
     """What a command prints that has nothing to complain about."""
-    run = operator(gateway, *command)
+    run = gateway.operate(*command)
     assert (run.returncode, run.stderr) == (0, "")
     return run.stdout
 
@@ -151,7 +141,7 @@ def test_a_letter_that_is_no_longer_valid_stays_and_is_told(gateway, tmp_path):
     only_purchases = 'event_types = ["purchase"]\n\n[sites.media]'
     write_sites(tmp_path / "sites.toml", SITES.replace("[sites.media]", only_purchases))
 
-    run = operator(gateway, "dead-letters", "replay")
+    run = gateway.operate("dead-letters", "replay")
     assert run.returncode == 1
     assert "1 in the queue again, 1 still not valid" in run.stdout
     [left] = letters(gateway)
@@ -173,7 +163,7 @@ def test_purge_forgets_those_named_or_all(gateway):
 def test_an_unknown_id_is_told_and_touches_nothing_else(gateway):
     bury(gateway)
     for command, name in product(("show", "replay", "purge"), ("4711", "nonsense", "-1")):
-        run = operator(gateway, "dead-letters", command, "--", name)
+        run = gateway.operate("dead-letters", command, "--", name)
         assert run.returncode == 1
         assert f"There is no dead letter {name}" in run.stderr
     assert len(letters(gateway)) == 1

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from gateway.queues import Burial, QueueError, QueueFull, QueueUnavailable
+from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable
+from gateway.queues.sqlite.dead import status
 from gateway.queues.sqlite.locks import ForwarderLock
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
 
@@ -559,6 +561,16 @@ def test_the_lock_is_free_once_released_and_another_files_lock_is_another(backen
     assert second.acquire()
     second.release()
     other.release()
+
+
+def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(tmp_path):
+    path = SqliteBackend(tmp_path).path
+    lock = ForwarderLock(path)
+    lock.acquire()
+    for age, in_flight in ((0.0, 7), (60.0, 0)):
+        lock.report(Condition(time.time() - age, 7, {}))
+        assert status(path).in_flight == in_flight
+    lock.release()
 
 
 def test_a_forwarders_children_do_not_hold_its_lock(backend):

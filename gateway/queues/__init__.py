@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+SILENCE = 10.0  # seconds
+
 
 class Record(NamedTuple):
     """An event as it waits. What is sent for its site's key is looked up when sending."""
@@ -142,6 +144,10 @@ class Condition:
     at: float  # epoch seconds
     in_flight: int
     troubles: Mapping[str, str]  # site → why nothing of it is delivered
+
+    def is_stale(self, now: float) -> bool:
+        """Whether the forwarder has been silent for so long that it is taken for dead."""
+        return now - self.at > SILENCE
 
 
 class Lease(Protocol):

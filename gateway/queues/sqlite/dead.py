@@ -57,6 +57,7 @@ def status(path: Path) -> Status:
         (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
         oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
     database.close()
-    condition = read_condition(path)
-    age = None if oldest is None else max(0.0, time.time() - oldest[0])
-    return Status(queued, condition.in_flight if condition else 0, dead, age)
+    condition, now = read_condition(path), time.time()
+    in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
+    age = None if oldest is None else max(0.0, now - oldest[0])
+    return Status(queued, in_flight, dead, age)

@@ -43,8 +43,9 @@ CREATE TABLE dead (
 );
 """
 # The eventIds of the last while, in three parts that are filled by turns: see SqliteInbox.
+SEEN_TABLES = ("seen0", "seen1", "seen2")
 SCHEMA += "".join(
-    f"CREATE TABLE seen{part} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for part in range(3)
+    f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
 )
 COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -221,4 +222,4 @@ def unavailable(error: Exception) -> QueueUnavailable:
 def seen_tables(now: float, seconds: int) -> tuple[str, str, str]:
     """The tables of marks of seen eventIds: to fill, filled before it, and to empty."""
     turn = int(now // seconds)
-    return f"seen{turn % 3}", f"seen{(turn - 1) % 3}", f"seen{(turn + 1) % 3}"
+    return SEEN_TABLES[turn % 3], SEEN_TABLES[(turn - 1) % 3], SEEN_TABLES[(turn + 1) % 3]

@@ -6,19 +6,23 @@ before, since a note beside it keeps the gate closed.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from gateway.queues.sqlite.file import COLUMNS, INSERT, Database, unavailable
+from gateway.queues.sqlite.file import COLUMNS, INSERT, SEEN_TABLES, Database, unavailable
 from gateway.queues.sqlite.locks import Gate
 
 PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
 DEAD_COLUMNS = f"{COLUMNS}, reason, message, attempts, died_at"
 INSERT_DEAD = f"INSERT INTO dead ({DEAD_COLUMNS}) VALUES ({', '.join('?' * 11)})"
+PAGE_BYTES, PAGE_COUNT = 4096, slice(28, 32)  # SQLite's default, and where the header counts them
 HOPS = 10_000  # ids after the last readable one, of which none can be read
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -84,14 +88,53 @@ def _carry_over(aside: Path, path: Path) -> Recovery:
     for suffix in ("-wal", "-shm", ""):
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
     database = Database(fresh, "FULL")
-    with database.transaction() as db:
-        queued = _insert(db, INSERT, _readable(aside, "queue", COLUMNS))
-        dead = _insert(db, INSERT_DEAD, _readable(aside, "dead", DEAD_COLUMNS))
+    with database.reading():
+        database.fold_log(1)  # the schema
+    with _legible(aside, fresh) as old, database.transaction() as db:
+        queued = _insert(db, INSERT, _readable(old, "queue", COLUMNS))
+        dead = _insert(db, INSERT_DEAD, _readable(old, "dead", DEAD_COLUMNS))
+        _carry_marks(old, db)
     database.fold_log(1)
     database.close()
     fresh.rename(path)
     Path(f"{fresh}-gate.lock").unlink()
     return Recovery(aside, queued, dead)
+
+
+@contextmanager
+def _legible(aside: Path, fresh: Path) -> Iterator[Path]:
+    """The damaged file, or where its first page is lost, a copy with the first page of a new one.
+
+    That page holds the schema, which is the same in every file of this version.
+    """
+    if _has_schema(aside):
+        yield aside
+        return
+    with TemporaryDirectory(dir=aside.parent, prefix=f"{aside.name}-") as folder:
+        copy = Path(folder, "copy")
+        for suffix in ("-wal", ""):
+            if (source := Path(f"{aside}{suffix}")).exists():
+                shutil.copyfile(source, f"{copy}{suffix}")
+        with fresh.open("rb") as new, copy.open("r+b") as old:
+            page = bytearray(new.read(PAGE_BYTES))
+            page[PAGE_COUNT] = (copy.stat().st_size // PAGE_BYTES).to_bytes(4, "big")
+            old.write(page)
+        yield copy
+
+
+def _has_schema(path: Path) -> bool:
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as db:
+        return bool(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'queue'").fetchone())
+    return False
+
+
+def _carry_marks(path: Path, db: sqlite3.Connection) -> None:
+    """The marks of seen events, as far as they can be read from both ends."""
+    with closing(sqlite3.connect(path)) as old:
+        for table, way in product(SEEN_TABLES, ("ASC", "DESC")):
+            with suppress(sqlite3.DatabaseError):
+                marks = old.execute(f"SELECT mark FROM {table} ORDER BY mark {way}")
+                db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", marks)
 
 
 def _insert(db: sqlite3.Connection, statement: str, rows: Iterator[tuple[object, ...]]) -> int:
