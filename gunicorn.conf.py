@@ -1,11 +1,12 @@
 """How gunicorn serves the gateway; read from the working directory. Command-line options win."""
 
+import itertools
 import os
 import shutil
 import sys
 import tempfile
 
-from gateway import logs
+from gateway import logs, processes
 from gateway.settings import load, require_secret_key
 from gateway.strict_schema import SettingsError
 from gateway.supervisor import Supervisor
@@ -45,8 +46,15 @@ def when_ready(server):
 
 
 def pre_fork(server, worker):
-    """Make the counters' folder again, should somebody have tidied it away."""
+    """Make the counters' folder again, should somebody have tidied it away, and give out a slot."""
     os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"], exist_ok=True)
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(number for number in itertools.count(1) if number not in taken)
+
+
+def post_fork(server, worker):
+    """Let the worker count on where an earlier one in its slot ended."""
+    processes.count_as(f"web-{worker.slot}")
 
 
 def on_exit(server):

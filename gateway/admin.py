@@ -9,12 +9,12 @@ from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import metrics
-from gateway.queues import Condition
+from gateway.queues.group_commit import off_the_loop
 from gateway.refusals import Refusal
 
 
-def blueprint(token: str, condition: Callable[[], Condition | None]) -> Blueprint:
-    """The routes behind the token; `condition` is how delivery is going."""
+def blueprint(token: str, state: Callable[[], metrics.State]) -> Blueprint:
+    """The routes behind the token; `state` is what waits and how delivery is going."""
     routes = Blueprint("admin", __name__)
 
     @routes.before_request
@@ -26,6 +26,7 @@ def blueprint(token: str, condition: Callable[[], Condition | None]) -> Blueprin
 
     @routes.get("/metrics")
     def show_metrics() -> Response:
-        return Response(metrics.exposition(condition()), content_type=CONTENT_TYPE_LATEST)
+        text = off_the_loop(lambda: metrics.exposition(state()))
+        return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return routes

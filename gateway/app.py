@@ -27,7 +27,7 @@ def create_app(settings: Settings) -> Flask:
     require_secret_key(settings)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    inbox = open_inbox(settings)
+    inbox = open_inbox(settings, metrics.committed)
     if settings.demo:
         inbox = window = demo.Window(inbox)
         shop_owner = next(iter(settings.sites.values()))
@@ -36,12 +36,19 @@ def create_app(settings: Settings) -> Flask:
     condition = partial(delivery_condition, settings)
     app.register_blueprint(health.blueprint(inbox, condition))
     if settings.admin_token:
-        app.register_blueprint(admin.blueprint(settings.admin_token, condition))
+        app.register_blueprint(admin.blueprint(settings.admin_token, partial(_state, settings)))
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)
     app.wsgi_app = static_files.in_front_of(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _state(settings: Settings) -> metrics.State:
+    """What waits and how delivery is going, as far as the web end may know it."""
+    if settings.on_sqs:
+        return metrics.State()
+    return metrics.state_of_queue(settings, delivery_condition(settings))
 
 
 def _answer_in_aws_shape(app: Flask) -> None:

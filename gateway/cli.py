@@ -8,15 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gateway import __version__
 
 if TYPE_CHECKING:
-    from gateway.batches import Call
     from gateway.forwarder import Forwarder
-    from gateway.queues import Condition, Lease
+    from gateway.queues import Lease
 
 PARENT_SECONDS = 0.2  # between looks whether the parent lives
 TURN_SECONDS = 0.5  # between looks whether the queue has become free
@@ -85,7 +84,11 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
 
 
 def _forward(options: argparse.Namespace) -> int:
-    from gateway import logs
+    from gateway import logs, processes
+
+    if options.beside:
+        processes.count_as("forwarder")
+    from gateway import metering, metrics
     from gateway.forwarder import Forwarder
     from gateway.personalize import Personalize
     from gateway.queues.urls import open_outbox, queue_status
@@ -94,21 +97,17 @@ def _forward(options: argparse.Namespace) -> int:
     logs.configure()
     settings = load(os.environ)
     lease, outbox = open_outbox(settings, once=options.once)
-    send: Callable[[Call], None] = Personalize(settings.sites).send
-    report: Callable[[Condition], None] = lease.report
+    pulse = metering.Pulse(lease.report)
     if options.metrics_port is not None:
-        from gateway import metering
-
-        meter = metering.Meter()
-        metering.serve(meter, options.metrics_port)
-        outbox, send, report = meter.settling(outbox), meter.sending(send), meter.reporting(report)
+        metering.serve(options.metrics_port, settings, pulse)
     rates = {site.key: site.calls_per_second for site in settings.sites.values()}
     forwarder = Forwarder(
-        outbox,
-        send,
+        metering.Settling(outbox),
+        metering.sending(Personalize(settings.sites).send),
         max_age=settings.max_age,
         calls_per_second=lambda site: rates.get(site, float("inf")),
-        report=report,
+        report=pulse.report,
+        paced=metrics.PACED.observe,
     )
 
     def finish(*_signal: object) -> None:

@@ -35,7 +35,7 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
             wanted, event_types=door.site.event_types, now=now, new_id=lambda: str(uuid4())
         )
         if errors:
-            metrics.REFUSED.labels(door.site.key).inc(len(errors))
+            metrics.REFUSED.labels(door.site.key, "invalid_event").inc(len(errors))
         if not accepted:
             what = {"eventList": errors}
             raise Refusal(400, "invalid_event", "No event of the list is valid", what)

@@ -69,15 +69,20 @@ class Forwarder:
         max_age: float,
         calls_per_second: Callable[[str], float] = lambda _site: float("inf"),
         report: Callable[[Condition], None] = lambda _condition: None,
+        paced: Callable[[float], None] = lambda _seconds: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`calls_per_second(site)` caps a site's rate; `report` hears how delivery is going."""
+        """`calls_per_second(site)` caps a site's rate, and `paced` hears each wait for it.
+
+        `report` hears how delivery is going.
+        """
         self._outbox = outbox
         self._send = send
         self._max_age = max_age
         self._clock = clock
         self._calls_per_second = calls_per_second
         self._report = report
+        self._paced = paced
         self._paces: dict[str, Pace] = {}
         self._repeats = Repeats(log, clock)
         self._rates = threading.Lock()
@@ -199,6 +204,7 @@ class Forwarder:
             seconds = self._pace(site).turn(self._clock())
         if seconds > 0:
             time.sleep(seconds)
+            self._paced(seconds)
 
     def _gather(self, seconds: float) -> None:
         """Wait a little for an outcome, and judge all that are there."""

@@ -1,83 +1,93 @@
-"""A forwarder's own `/metrics` and `/healthz`, for `forward --metrics-port`."""
+"""The forwarder's parts, counted by what passes through them; and `forward --metrics-port`."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from gateway import metrics
 from gateway.batches import Call, CallFailed
 from gateway.queues import Burial, Condition, Outbox, Release, Taken
+from gateway.settings import Settings
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+def sending(send: Callable[[Call], None]) -> Callable[[Call], None]:
+    """`send`, counted by what became of the call."""
+
+    def counted(call: Call) -> None:
+        outcome, started = "unexpected", time.monotonic()
+        try:
+            send(call)
+            outcome = "accepted"
+        except CallFailed as failure:
+            outcome = failure.reason
+            raise
+        finally:
+            metrics.CALLS.labels(call.site, outcome).inc()
+            metrics.CALL_SECONDS.labels(call.site).observe(time.monotonic() - started)
+            metrics.CALL_EVENTS.observe(len(call.taken))
+
+    return counted
 
 
-class Meter:
-    """Counts what passes through the parts that it is put around."""
+class Settling:
+    """An outbox whose settlements are counted."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._foreign = 0
+        self.take, self.repair, self.close = outbox.take, outbox.repair, outbox.close
+
+    def settle(
+        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+    ) -> None:
+        """As the outbox does."""
+        self._outbox.settle(acked, buried, released)
+        for item in acked:
+            metrics.DELIVERED.labels(item.record.site).inc()
+        for burial in buried:
+            metrics.DEAD_LETTERS.labels(burial.taken.record.site, burial.reason).inc()
+        for release in released:
+            if release.attempts:
+                metrics.RETRIES.labels(release.taken.record.site).inc()
+
+    def tidy(self) -> None:
+        """As the outbox does."""
+        try:
+            self._outbox.tidy()
+        finally:
+            foreign = getattr(self._outbox, "foreign", 0)  # SQS can hold such messages
+            metrics.FOREIGN.inc(foreign - self._foreign)
+            self._foreign = foreign
+
+
+class Pulse:
+    """A forwarder's last word on how it is going, which it has every second or so."""
+
+    def __init__(
+        self, report: Callable[[Condition], None], clock: Callable[[], float] = time.time
+    ) -> None:
+        """`report` hears it too."""
+        self._report = report
         self._clock = clock
-        self._condition: Condition | None = None
-        self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "gateway_forwarder_calls", "PutEvents calls", ["outcome"], registry=self.registry
-        )
-        self._events = Counter(
-            "gateway_forwarder_events", "Events settled", ["outcome"], registry=self.registry
-        )
-        self._in_flight = Gauge(
-            "gateway_forwarder_in_flight", "Events being sent", registry=self.registry
-        )
-        self._heartbeat = Gauge(
-            "gateway_forwarder_heartbeat_timestamp_seconds",
-            "When the loop last came round",
-            registry=self.registry,
-        )
+        self.condition: Condition | None = None
 
-    def sending(self, send: Callable[[Call], None]) -> Callable[[Call], None]:
-        """`send`, counted by what became of the call."""
-
-        def counted(call: Call) -> None:
-            outcome = "unexpected"
-            try:
-                send(call)
-                outcome = "accepted"
-            except CallFailed as failure:
-                outcome = failure.reason
-                raise
-            finally:
-                self._calls.labels(outcome).inc()
-
-        return counted
-
-    def settling(self, outbox: Outbox) -> Outbox:
-        """The outbox, counted by what becomes of the events."""
-        self.registry.register(_Foreign(outbox))
-        return _Counted(outbox, self._events)
-
-    def reporting(self, report: Callable[[Condition], None]) -> Callable[[Condition], None]:
-        """`report`, whose last word is kept for `/healthz`."""
-
-        def kept(condition: Condition) -> None:
-            self._condition = condition
-            self._in_flight.set(condition.in_flight)
-            self._heartbeat.set(condition.at)
-            report(condition)
-
-        return kept
+    def report(self, condition: Condition) -> None:
+        """Keep it, and pass it on."""
+        self.condition = condition
+        self._report(condition)
 
     def health(self) -> tuple[HTTPStatus, dict[str, Any]]:
         """200 with the condition, 503 where the loop is stuck."""
-        condition = self._condition
+        condition = self.condition
         if condition is None:
             return HTTPStatus.OK, {"status": "waiting"}  # for its turn, or for the first look
         if condition.is_stale(self._clock()):
@@ -85,47 +95,16 @@ class Meter:
         return HTTPStatus.OK, {"status": "ok", **asdict(condition)}
 
 
-class _Counted:
-    """An outbox whose settlements are counted."""
-
-    def __init__(self, outbox: Outbox, events: Counter) -> None:
-        self._outbox = outbox
-        self._events = events
-        self.take, self.tidy = outbox.take, outbox.tidy
-        self.repair, self.close = outbox.repair, outbox.close
-
-    def settle(
-        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
-    ) -> None:
-        self._outbox.settle(acked, buried, released)
-        self._events.labels("delivered").inc(len(acked))
-        self._events.labels("dead").inc(len(buried))
-        self._events.labels("released").inc(len(released))
-
-
-class _Foreign(Collector):
-    """Messages received that are not ours, where the queue is one that can hold such."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-
-    def collect(self) -> Iterable[CounterMetricFamily]:
-        yield CounterMetricFamily(
-            "gateway_sqs_foreign_messages",
-            "Messages received that are not ours",
-            value=getattr(self._outbox, "foreign", 0),
-        )
-
-
-def serve(meter: Meter, port: int) -> ThreadingHTTPServer:
+def serve(port: int, settings: Settings, pulse: Pulse) -> ThreadingHTTPServer:
     """Answer on every interface, in a thread that ends with the process. Raises OSError."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                self._answer(HTTPStatus.OK, CONTENT_TYPE, generate_latest(meter.registry))
+                state = metrics.state_of_queue(settings, pulse.condition)
+                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, metrics.exposition(state))
             elif self.path == "/healthz":
-                status, condition = meter.health()
+                status, condition = pulse.health()
                 self._answer(status, "application/json", json.dumps(condition).encode())
             else:
                 self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"/metrics or /healthz\n")

@@ -1,57 +1,141 @@
-"""What the web end counts, with prometheus-client: all workers' sums are at `/metrics`."""
+"""What is counted at both ends, with prometheus-client. `docs/metrics.md` has the table.
+
+Counters and histograms are added up over all processes that share PROMETHEUS_MULTIPROC_DIR. Gauges
+are no process's own: they are read from the queue and its forwarder when somebody asks.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, generate_latest
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from gateway.queues import Condition
+from gateway.queues import Condition, QueueError, Status
+from gateway.queues.urls import queue_bytes, queue_status
+from gateway.settings import Settings
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# The web end.
 ACCEPTED = Counter("gateway_events_accepted", "Events acknowledged and stored", ["site"])
 DUPLICATES = Counter("gateway_events_duplicate", "Events that were stored before", ["site"])
-REFUSED = Counter("gateway_events_refused", "Events that are not valid", ["site"])
+REFUSED = Counter("gateway_events_refused", "Events not accepted", ["site", "reason"])
 ANONYMISED = Counter(
     "gateway_events_anonymised", "Events whose userId did not count", ["site", "reason"]
 )
 REQUESTS_REFUSED = Counter(
     "gateway_requests_refused", "Requests of which nothing was accepted", ["reason"]
 )
+COMMIT_EVENTS = Histogram(
+    "gateway_group_commit_events",
+    "Events stored in one transaction",
+    buckets=[1, 2, 5, 10, 20, 50, 100, 200, 500],
+)
+COMMIT_SECONDS = Histogram(
+    "gateway_group_commit_duration_seconds",
+    "Time to store them durably",
+    buckets=[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+)
+
+# The forwarder end.
+CALLS = Counter("gateway_putevents_calls", "PutEvents calls", ["site", "outcome"])
+CALL_SECONDS = Histogram(
+    "gateway_putevents_duration_seconds",
+    "Time until PutEvents answered",
+    ["site"],
+    buckets=[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+)
+CALL_EVENTS = Histogram(
+    "gateway_putevents_events_per_call", "Events in a call", buckets=range(1, 11)
+)
+PACED = Summary("gateway_putevents_throttle_wait_seconds", "Waits to keep to calls_per_second")
+DELIVERED = Counter("gateway_events_delivered", "Events that PutEvents accepted", ["site"])
+RETRIES = Counter("gateway_events_retried", "Events to be sent again after a call", ["site"])
+DEAD_LETTERS = Counter("gateway_dead_letters", "Events given up", ["site", "reason"])
+FOREIGN = Counter("gateway_sqs_foreign_messages", "Messages received that are not ours")
 
 
-def exposition(condition: Condition | None) -> bytes:
-    """All of it in Prometheus' text format: of all workers where they share a folder for it.
-
-    `condition` is what the forwarder said last.
-    """
-    delivery = CollectorRegistry()
-    if condition is not None:
-        delivery.register(_Delivery(condition))
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY) + generate_latest(delivery)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(delivery)
+def committed(events: int, seconds: float) -> None:
+    """One group commit."""
+    COMMIT_EVENTS.observe(events)
+    COMMIT_SECONDS.observe(seconds)
 
 
-class _Delivery(Collector):
-    """A condition as metrics."""
+class State(NamedTuple):
+    """What the gauges show. None: not known."""
 
-    def __init__(self, condition: Condition) -> None:
-        self._condition = condition
+    condition: Condition | None = None  # what the forwarder said last
+    status: Status | None = None  # what waits
+    queue_bytes: int | None = None
+
+
+def state_of_queue(settings: Settings, condition: Condition | None) -> State:
+    """Asks the queue itself."""
+    try:
+        return State(condition, queue_status(settings), queue_bytes(settings))
+    except QueueError:
+        return State(condition)
+
+
+def exposition(state: State) -> bytes:
+    """All of it in Prometheus' text format."""
+    gauges = CollectorRegistry()
+    gauges.register(_Gauges(state))
+    counters = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        counters = CollectorRegistry()
+        MultiProcessCollector(counters)  # type: ignore[no-untyped-call]
+    return generate_latest(counters) + generate_latest(gauges)
+
+
+class _Gauges(Collector):
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        name = "gateway_forwarder_heartbeat_timestamp_seconds"
-        yield GaugeMetricFamily(name, "When the loop last came round", self._condition.at)
-        name = "gateway_forwarder_in_flight"
-        yield GaugeMetricFamily(name, "Events being sent", self._condition.in_flight)
-        trouble = GaugeMetricFamily(
-            "gateway_site_trouble", "Sites of which nothing is delivered", labels=["site", "reason"]
-        )
-        for site, why in self._condition.troubles.items():
-            trouble.add_metric([site, why.partition(":")[0]], 1.0)
-        yield trouble
+        condition, status, queue_bytes = self._state
+        if status is not None:
+            yield from _queue(status)
+        if queue_bytes is not None:
+            name = "gateway_queue_bytes"
+            yield GaugeMetricFamily(name, "Bytes that the queue's file takes", queue_bytes)
+        if condition is not None:
+            yield from _delivery(condition)
+
+
+def _queue(status: Status) -> Iterator[GaugeMetricFamily]:
+    yield GaugeMetricFamily("gateway_queue_events", "Events that wait", status.queued)
+    if status.dead is not None:
+        name = "gateway_queue_dead_letters"
+        yield GaugeMetricFamily(name, "Dead letters that are kept", status.dead)
+    if not status.queued or status.oldest_seconds is not None:
+        name = "gateway_queue_oldest_age_seconds"
+        yield GaugeMetricFamily(name, "Age of the oldest of them", status.oldest_seconds or 0)
+
+
+def _delivery(condition: Condition) -> Iterator[GaugeMetricFamily]:
+    name = "gateway_forwarder_heartbeat_timestamp_seconds"
+    yield GaugeMetricFamily(name, "When the forwarder's loop last came round", condition.at)
+    name = "gateway_forwarder_in_flight_events"
+    yield GaugeMetricFamily(name, "Events being sent", condition.in_flight)
+    trouble = GaugeMetricFamily(
+        "gateway_site_trouble",
+        "1 for a site of which nothing is delivered",
+        labels=["site", "reason"],
+    )
+    for site, why in condition.troubles.items():
+        trouble.add_metric([site, why.partition(":")[0]], 1.0)
+    yield trouble

@@ -69,9 +69,9 @@ class Forwarder:
     def delivered(self) -> int:
         """Events, as its own metrics say."""
         with suppress(requests.ConnectionError):
-            for line in self.get("/metrics").text.splitlines():
-                if line.startswith('gateway_forwarder_events_total{outcome="delivered"}'):
-                    return int(float(line.split()[-1]))
+            lines = self.get("/metrics").text.splitlines()
+            name = "gateway_events_delivered_total{"
+            return sum(int(float(line.split()[-1])) for line in lines if line.startswith(name))
         return 0
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

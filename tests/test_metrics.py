@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import re
+import signal
+from pathlib import Path
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.metrics import State, exposition
+from gateway.queues import Condition, Status
 from gateway.sandbox import Faults
 
-from .support import SITES, TRACKING_ID, Gateway, beacon, event, eventually, write_sites
+from .support import ROOT, SITES, TRACKING_ID, Gateway, beacon, event, eventually, write_sites
 
 TOKEN = {"Authorization": "Bearer token-of-the-suite"}
 
@@ -38,7 +45,7 @@ def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
     assert counted.post(beacon(event(), event(itemId=7))).status_code == 200
     assert metric(counted, 'gateway_events_accepted_total{site="shop"}') == 22
     assert metric(counted, 'gateway_events_duplicate_total{site="shop"}') == 1
-    assert metric(counted, 'gateway_events_refused_total{site="shop"}') == 1
+    assert metric(counted, 'gateway_events_refused_total{reason="invalid_event",site="shop"}') == 1
 
 
 def test_a_refused_request_is_counted_by_its_reason_and_logged_once_a_minute(counted):
@@ -94,5 +101,57 @@ def test_the_admin_token_is_asked_for(counted):
         assert "gateway_events" not in answer.text
 
 
+def documented() -> set[str]:
+    return set(re.findall(r"^\| `(gateway_[a-z_]+)", (ROOT / "docs/metrics.md").read_text(), re.M))
+
+
+def test_the_reference_lists_what_there_is_and_no_more() -> None:
+    condition = Condition(0, 0, {"shop": "throttled: …"})
+    text = exposition(State(condition, Status(0, 0, 0, 0.0), 0)).decode()
+    families = text_string_to_metric_families(text)
+    there = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in families
+    }
+    assert documented() == {name for name in there if name.startswith("gateway_")}
+
+
 def test_without_a_token_there_is_nothing(client):
     assert client.get("/metrics").status_code == 404
+
+
+def test_what_the_forwarder_counts_is_beside_what_the_web_end_counts(counted):
+    counted.sandbox.faults = Faults(refuse_item_ids=("poison",))
+    counted.assert_accepted(event(), event(itemId="poison"), event())
+    dead = 'gateway_dead_letters_total{reason="refused",site="shop"}'
+    eventually(lambda: metric(counted, dead) == 1, "the dead letter is counted")
+    assert metric(counted, 'gateway_events_delivered_total{site="shop"}') == 2
+    accepted = 'gateway_putevents_calls_total{outcome="accepted",site="shop"}'
+    refused = 'gateway_putevents_calls_total{outcome="refused",site="shop"}'
+    calls = metric(counted, accepted) + metric(counted, refused)
+    assert metric(counted, accepted) >= 2
+    assert metric(counted, 'gateway_putevents_duration_seconds_count{site="shop"}') == calls
+    assert metric(counted, "gateway_putevents_events_per_call_count") == calls
+    assert metric(counted, "gateway_group_commit_events_sum") == 3
+    assert metric(counted, "gateway_queue_events") == 0
+    assert metric(counted, "gateway_queue_dead_letters") == 1
+    assert metric(counted, "gateway_queue_bytes") > 0
+
+
+def test_counts_outlive_the_processes_and_leave_no_files_behind(counted):
+    series = ("gateway_events_accepted_total", "gateway_events_delivered_total")
+    counted.assert_delivered(counted.assert_accepted(event()))
+    eventually(lambda: metric(counted, series[1]) == 1, "the delivery is counted")
+    environment = Path(f"/proc/{counted.forwarders()[0]}/environ").read_text().split("\0")
+    [folder] = [
+        line.partition("=")[2] for line in environment if line.startswith("PROMETHEUS_MULTIPROC")
+    ]
+    files = set(os.listdir(folder))
+    for pids in (counted.workers, counted.forwarders):
+        before = set(pids())
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(set(pids()) - before) == len(before), "they are replaced")  # noqa: B023
+    counted.assert_delivered(counted.assert_accepted(event()))
+    eventually(lambda: metric(counted, series[1]) == 2, "counting goes on")
+    assert metric(counted, series[0]) == 2
+    assert set(os.listdir(folder)) == files

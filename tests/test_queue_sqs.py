@@ -478,10 +478,10 @@ def test_contradictions_stop_the_start(environ, change):
 
 def test_a_loop_that_is_stuck_is_not_healthy():
     clock = contract.Clock()
-    meter = metering.Meter(clock)
-    assert meter.health()[0] == 200  # it waits for its turn
-    meter.reporting(lambda _: None)(Condition(clock(), 3, {"shop": "throttled"}))
-    assert meter.health()[0] == 200
+    pulse = metering.Pulse(lambda _: None, clock)
+    assert pulse.health()[0] == 200  # it waits for its turn
+    pulse.report(Condition(clock(), 3, {"shop": "throttled"}))
+    assert pulse.health()[0] == 200
     clock.now += 11
-    status, said = meter.health()
+    status, said = pulse.health()
     assert (status, said["status"], said["in_flight"]) == (503, "stuck", 3)

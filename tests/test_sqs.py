@@ -203,10 +203,14 @@ def test_a_forwarder_says_itself_how_it_is_going(gateway, started):
     assert health.status_code == 200
     assert health.json()["status"] == "ok"
     assert health.json()["troubles"] == {}
+    eventually(
+        lambda: "gateway_sqs_foreign_messages_total 1.0" in started[0].get("/metrics").text,
+        "the foreign message is counted",
+    )
     metrics = started[0].get("/metrics").text.splitlines()
-    assert 'gateway_forwarder_calls_total{outcome="accepted"} 1.0' in metrics
-    assert "gateway_sqs_foreign_messages_total 1.0" in metrics
-    assert "gateway_forwarder_in_flight 0.0" in metrics
+    assert 'gateway_putevents_calls_total{outcome="accepted",site="shop"} 1.0' in metrics
+    assert "gateway_queue_events 0.0" in metrics
+    assert "gateway_forwarder_in_flight_events 0.0" in metrics
     assert any("gateway_forwarder_heartbeat_timestamp_seconds" in line for line in metrics)
     assert started[0].get("/elsewhere").status_code == 404
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def unheard(_items: int, _seconds: float) -> None:
+    """Nobody measures."""
 
 
 class _Entry(Generic[Item, Result]):
@@ -43,9 +48,14 @@ class GroupCommit(Generic[Item, Result]):
         self,
         store: Callable[[Sequence[Item]], Sequence[Result]],
         call: Callable[..., Sequence[Result]] | None = None,
+        committed: Callable[[int, float], None] = unheard,
     ) -> None:
-        """`call(store, items)` makes the call: `off_the_loop`, unless said otherwise."""
+        """`call(store, items)` makes the call: `off_the_loop`, unless said otherwise.
+
+        `committed(items, seconds)` hears of each that succeeds.
+        """
         self._store = store
+        self._committed = committed
         self._call = call or off_the_loop
         self._mutex = threading.Lock()
         self._waiting: list[_Entry[Item, Result]] = []
@@ -68,8 +78,11 @@ class GroupCommit(Generic[Item, Result]):
     def _lead(self) -> None:
         with self._mutex:
             group, self._waiting = self._waiting, []
+        items = [item for entry in group for item in entry.items]
+        started = time.monotonic()
         try:
-            results = self._call(self._store, [item for entry in group for item in entry.items])
+            results = self._call(self._store, items)
+            self._committed(len(items), time.monotonic() - started)
             for entry in group:
                 entry.results, results = results[: len(entry.items)], results[len(entry.items) :]
         except BaseException as error:  # whatever it was, everybody who waited must hear it

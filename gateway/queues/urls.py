@@ -6,10 +6,13 @@ What SQS needs is imported for SQS alone: with SQLite nothing here knows boto3.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Status
+from gateway.queues.group_commit import unheard
 from gateway.queues.sqlite.dead import SqliteDeadLetters, status
+from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import SqliteOutbox
@@ -17,18 +20,22 @@ from gateway.queues.sqlite.recovery import problems
 from gateway.settings import Settings
 
 
-def open_inbox(settings: Settings) -> Inbox:
-    """The web end of the queue. Nothing is opened before it is used."""
+def open_inbox(settings: Settings, committed: Callable[[int, float], None] = unheard) -> Inbox:
+    """The web end of the queue. Nothing is opened before it is used.
+
+    `committed(items, seconds)` hears of each group commit.
+    """
     if settings.on_sqs:
         from gateway.queues.sqs.client import Queue
         from gateway.queues.sqs.inbox import SqsInbox
 
-        return SqsInbox(Queue(settings.queue))
+        return SqsInbox(Queue(settings.queue), committed=committed)
     return SqliteInbox(
         sqlite_path(settings.queue),
         max_bytes=settings.queue_max_bytes,
         min_free_bytes=settings.min_free_bytes,
         dedupe_seconds=settings.dedupe_seconds,
+        committed=committed,
     )
 
 
@@ -72,6 +79,11 @@ def queue_status(settings: Settings) -> Status:
 
         return admin.status(settings.queue, settings.dead_letter_queue)
     return status(sqlite_path(settings.queue))
+
+
+def queue_bytes(settings: Settings) -> int | None:
+    """What the queue takes of the disk; None where that is none of ours."""
+    return None if settings.on_sqs else Database(sqlite_path(settings.queue), "FULL").bytes_used()
 
 
 def queue_problems(settings: Settings) -> list[str]:

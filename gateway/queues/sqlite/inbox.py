@@ -11,7 +11,7 @@ from itertools import compress
 from pathlib import Path
 
 from gateway.queues import QueueFull, Record
-from gateway.queues.group_commit import GroupCommit, off_the_loop
+from gateway.queues.group_commit import GroupCommit, off_the_loop, unheard
 from gateway.queues.sqlite.file import INSERT, Database, seen_tables
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
@@ -43,6 +43,7 @@ class SqliteInbox:
         max_bytes: int,
         min_free_bytes: int,
         dedupe_seconds: int,
+        committed: Callable[[int, float], None] = unheard,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = Database(path, "FULL")
@@ -50,7 +51,7 @@ class SqliteInbox:
         self._min_free_bytes = min_free_bytes
         self._dedupe_seconds = dedupe_seconds
         self._clock = clock
-        self._group: GroupCommit[Record, bool] = GroupCommit(self._store)
+        self._group: GroupCommit[Record, bool] = GroupCommit(self._store, committed=committed)
 
     def put(self, records: Sequence[Record]) -> int:
         """Store all or none; on return they are on disk. How many of them were new."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.queues import QueueUnavailable, Record
-from gateway.queues.group_commit import GroupCommit
+from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqs import wire
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.wire import Chunk, Message
@@ -23,11 +23,17 @@ class SqsInbox:
     It needs `sqs:SendMessage` and nothing else.
     """
 
-    def __init__(self, queue: Queue, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        committed: Callable[[int, float], None] = unheard,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queue = queue
         self._clock = clock
         # boto3 waits as greenlets do, where gevent runs: it must not be called in a native thread.
-        self._group: GroupCommit[Chunk, Verdict] = GroupCommit(self._store, call=_here)
+        self._group: GroupCommit[Chunk, Verdict] = GroupCommit(self._store, _here, committed)
         self._failure: tuple[float, QueueUnavailable] | None = None  # since the last success
 
     def put(self, records: Sequence[Record]) -> int:
