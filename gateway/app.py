@@ -11,7 +11,7 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import admin, collect, demo, health, logs, metrics, origins, static_files
+from gateway import admin, collect, demo, demo_site, health, logs, metrics, origins, static_files
 from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
@@ -29,9 +29,9 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     inbox = open_inbox(settings, metrics.committed)
     if settings.demo:
-        inbox = window = demo.Window(inbox)
-        shop_owner = next(iter(settings.sites.values()))
-        app.register_blueprint(demo.blueprint(shop_owner, window, settings.demo))
+        shop = demo_site.among(settings.sites)
+        inbox = window = demo.Window(inbox, shop.key)
+        app.register_blueprint(demo.blueprint(shop, window, settings.demo))
     app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox))
     condition = partial(delivery_condition, settings)
     app.register_blueprint(health.blueprint(inbox, condition))

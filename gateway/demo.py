@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from flask import Blueprint, Response, jsonify, request, send_from_directory
 
-from gateway.queues import Inbox, Record
+from gateway.queues import Inbox, QueueError, Record
 from gateway.sites import Site
 
 KEPT = 1000  # records
@@ -27,19 +27,24 @@ SHOP = Path(__file__).parent.parent / "static" / "demo"
 
 
 class Window:
-    """An inbox that shows what went in through it."""
+    """An inbox that shows what the shop put in through it, and can be shut for the shop alone."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, site: str) -> None:
         self._inbox = inbox
+        self._site = site
         self._lock = Lock()
         self._count = 0
         self._seen: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.shut = False
 
     def put(self, records: Sequence[Record]) -> int:
         """Store, then show."""
+        shops = [record for record in records if record.site == self._site]
+        if self.shut and shops:
+            raise QueueError("demo_outage", "the demo shop's switch says so")
         new = self._inbox.put(records)
         with self._lock:
-            for record in records:
+            for record in shops:
                 self._count += 1
                 self._seen.append(_shown(self._count, record))
         return new
@@ -66,10 +71,9 @@ def _shown(number: int, record: Record) -> dict[str, Any]:
     }
 
 
-def blueprint(site: Site, window: Window, delivery: str) -> Blueprint:
-    """The shop as a page of that site; `delivery` is `aws`, or the address of the sandbox."""
+def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
+    """The shop as a page of that site, whose events go to the sandbox at that address."""
     routes = Blueprint("demo", __name__, url_prefix="/demo")
-    sandbox = None if delivery == "aws" else delivery.rstrip("/")
 
     @routes.get("/")
     def shop() -> Response:
@@ -77,14 +81,13 @@ def blueprint(site: Site, window: Window, delivery: str) -> Blueprint:
 
     @routes.get("/config.json")
     def config() -> Response:
-        return jsonify(
-            {
-                "site": site.key,
-                "trackingId": site.tracking_id,
-                "delivery": "sandbox" if sandbox else "aws",
-                "sandboxUrl": sandbox,
-            }
-        )
+        return jsonify({"site": site.key, "sandboxUrl": sandbox, "shut": window.shut})
+
+    @routes.post("/shut")
+    def shut() -> Response:
+        """Let the gateway answer the shop's events 503 from now on, or no longer."""
+        window.shut = request.get_json() is True
+        return jsonify(window.shut)
 
     @routes.get("/stored")
     def stored() -> Response:
@@ -93,17 +96,17 @@ def blueprint(site: Site, window: Window, delivery: str) -> Blueprint:
     @routes.get("/received")
     def received() -> Response:
         since = request.args.get("since", 0, type=int)
-        calls = _sandbox_calls(sandbox, since) if sandbox else None
+        calls = _sandbox_calls(sandbox.rstrip("/"), site.tracking_id, since)
         return jsonify({"next": calls[-1]["id"] if calls else since, "calls": calls})
 
     return routes
 
 
-def _sandbox_calls(sandbox: str, since: int) -> list[dict[str, Any]]:
-    """PutEvents calls that the sandbox received; none while it is out of reach."""
+def _sandbox_calls(sandbox: str, tracking_id: str, since: int) -> list[dict[str, Any]]:
+    """The site's PutEvents calls that the sandbox received; none while it is out of reach."""
     try:
         with urlopen(f"{sandbox}/requests?since={since}", timeout=SANDBOX_SECONDS) as answer:  # noqa: S310
             calls: list[dict[str, Any]] = json.load(answer)
-            return calls
     except (URLError, TimeoutError, ValueError):
         return []
+    return [call for call in calls if call["trackingId"] == tracking_id]

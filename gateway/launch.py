@@ -14,41 +14,44 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from gateway.queues import QueueError
+from gateway.queues.urls import open_inbox
 from gateway.sandbox import Sandbox
+from gateway.settings import load
+from gateway.strict_schema import SettingsError
 
-DEMO_SITES = """\
-[sites.demo]
-tracking_id = "00000000-0000-4000-8000-demo00000000"
-origins = ["http://127.0.0.1:{port}", "http://localhost:{port}"]
-region = "us-east-1"
-"""
+ROOT = Path(__file__).parent.parent
 SANDBOX_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
 START_SECONDS = 30.0
 
 
 def launch(port: int) -> int:
-    """Run gunicorn, and a sandbox where there is no AWS to deliver to, until stopped."""
+    """Run gunicorn and a sandbox until stopped. Raises SettingsError.
+
+    The demo shop's events go to the sandbox; those of the sites file's own sites too where there is
+    no AWS set-up.
+    """
     environ = {"GATEWAY_SECRET_KEY": secrets.token_hex(), **os.environ, "PORT": str(port)}
     environ["WEB_CONCURRENCY"] = "1"  # the demo shows what its one worker stored
+    sites_file = Path(environ.get("GATEWAY_SITES", "sites.toml"))
+    alone = "GATEWAY_SITES" not in environ and not sites_file.exists()
+    aws = not alone and _has_aws(environ)
     with ExitStack() as cleanup:
-        if "GATEWAY_SITES" not in environ and not Path("sites.toml").exists():
-            environ["GATEWAY_SITES"] = _demo_sites(port)
-        elif _has_aws(environ):
-            environ.setdefault("GATEWAY_DEMO", "aws")
-        if "GATEWAY_DEMO" not in environ:
-            sandbox = _sandbox(port + 1)
-            cleanup.callback(sandbox.stop)
+        sandbox = _sandbox(port + 1)
+        cleanup.callback(sandbox.stop)
+        environ["GATEWAY_DEMO"] = sandbox.url
+        if not aws:
             environ.update(SANDBOX_CREDENTIALS)
             environ["AWS_ENDPOINT_URL_PERSONALIZE_EVENTS"] = sandbox.url
-            environ["GATEWAY_DEMO"] = sandbox.url
-        return _serve(port, environ)
+        _require_queue(environ)
+        return _serve(port, environ, _welcome(port, sandbox.url, _delivery(alone, aws)))
 
 
-def _demo_sites(port: int) -> str:
-    path = Path("data/demo-sites.toml")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(DEMO_SITES.format(port=port), encoding="utf-8")
-    return str(path)
+def _require_queue(environ: Mapping[str, str]) -> None:
+    try:
+        open_inbox(load(environ)).check()
+    except QueueError as error:
+        raise SettingsError(f"GATEWAY_QUEUE: the queue can't be kept here: {error}") from None
 
 
 def _has_aws(environ: Mapping[str, str]) -> bool:
@@ -70,13 +73,15 @@ def _sandbox(port: int) -> Sandbox:
     return sandbox
 
 
-def _serve(port: int, environ: Mapping[str, str]) -> int:
+def _serve(port: int, environ: Mapping[str, str], welcome: str) -> int:
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
+    # From whichever folder: sites file and queue are looked for in that one.
+    command += ["--config", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
     server = subprocess.Popen(command, env=environ)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to gunicorn as well
     if _answers(f"http://127.0.0.1:{port}/healthz", server):
-        print(_welcome(port, environ["GATEWAY_DEMO"]), flush=True)
+        print(welcome, flush=True)
     return server.wait()
 
 
@@ -92,17 +97,20 @@ def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _welcome(port: int, delivery: str) -> str:
-    where = (
-        "Delivering to Amazon Personalize with your AWS set-up."
-        if delivery == "aws"
-        else "No AWS set-up: delivering to the local PutEvents sandbox."
-    )
+def _delivery(alone: bool, aws: bool) -> str:
+    if alone:
+        return "No sites file, so no AWS: delivering to the local PutEvents sandbox."
+    if not aws:
+        return "No AWS set-up: delivering to the local PutEvents sandbox."
+    return "Delivering your sites' events to AWS, the demo shop's to the local PutEvents sandbox."
+
+
+def _welcome(port: int, sandbox_url: str, delivery: str) -> str:
     lines = [
         "",
-        f"Personalize Gateway is running. {where}",
+        f"Personalize Gateway is running. {delivery}",
         f"  Demo shop  http://127.0.0.1:{port}/demo/",
-        *([f"  Sandbox    {delivery}/"] if delivery != "aws" else []),
+        f"  Sandbox    {sandbox_url}/",
         "Ctrl-C ends it.",
         "",
     ]

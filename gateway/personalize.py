@@ -56,7 +56,7 @@ class Personalize:
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self._sites = sites
-        self._clients: dict[tuple[str | None, str | None], Any] = {}
+        self._clients: dict[tuple[str | None, ...], Any] = {}
         self._opening = threading.Lock()  # boto3 makes clients one at a time; they are shared then
 
     def send(self, call: Call) -> None:
@@ -78,18 +78,26 @@ class Personalize:
             raise Misconfigured("aws_setup", str(error)) from error
 
     def _client(self, site: Site) -> Any:
-        key = site.region, site.role_arn
+        key = _setup(site)
         with self._opening:
             if key not in self._clients:
                 self._clients[key] = _session(site).client(
-                    "personalize-events", region_name=site.region, config=CONFIG
+                    "personalize-events",
+                    region_name=site.region,
+                    endpoint_url=site.endpoint_url,
+                    config=CONFIG,
                 )
             return self._clients[key]
 
     def _forget(self, site: Site) -> None:
         """Let the next attempt read AWS's set-up anew: a client keeps the credentials it found."""
         with self._opening:
-            self._clients.pop((site.region, site.role_arn), None)
+            self._clients.pop(_setup(site), None)
+
+
+def _setup(site: Site) -> tuple[str | None, ...]:
+    """What sites may share a client by."""
+    return site.region, site.endpoint_url, site.role_arn
 
 
 def _request(site: Site, call: Call) -> dict[str, Any]:

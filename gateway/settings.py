@@ -10,6 +10,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from gateway import demo_site
 from gateway.sites import Site, read_sites
 from gateway.strict_schema import SettingsError, checked
 
@@ -147,12 +148,10 @@ class EnvironmentSchema(Schema):
     demo = fields.String(
         data_key="GATEWAY_DEMO",
         load_default=None,
-        validate=validate.Regexp(
-            r"aws\Z|https?://[^/\s]+/?\Z", error="Write aws, or the sandbox's address."
-        ),
+        validate=validate.Regexp(r"https?://[^/\s]+/?\Z", error="Write the sandbox's address."),
         metadata={
-            "description": "Serves the demo shop at `/demo/`: `aws`, or the address of the sandbox "
-            "that events are delivered to"
+            "description": "Serves the demo shop at `/demo/`, as a site of its own whose events "
+            "go to the sandbox at this address"
         },
     )
     port = fields.Integer(
@@ -173,8 +172,18 @@ def load(environ: Mapping[str, str]) -> Settings:
     values = checked(EnvironmentSchema(), ours, "the environment")
     port, sites_file = values.pop("port"), values.pop("sites_file")
     values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
-    settings = Settings(sites=read_sites(Path(sites_file)), **values)
+    settings = Settings(sites=_sites(Path(sites_file), values, port, environ), **values)
     return _fit_for_sqs(settings, environ) if settings.on_sqs else _fit_for_sqlite(settings)
+
+
+def _sites(
+    path: Path, values: Mapping[str, Any], port: int, environ: Mapping[str, str]
+) -> Mapping[str, Site]:
+    if not values["demo"]:
+        return read_sites(path)
+    alone = "GATEWAY_SITES" not in environ and not path.exists()
+    sites = {} if alone else read_sites(path)
+    return demo_site.added_to(sites, values["demo"], values["public_url"], port)
 
 
 def _fit_for_sqs(settings: Settings, environ: Mapping[str, str]) -> Settings:

@@ -27,6 +27,7 @@ class Site:
     tracking_id: str
     origins: tuple[str, ...]
     region: str | None
+    endpoint_url: str | None
     role_arn: str | None
     session_minutes: int
     cookie_domain: str | None
@@ -53,6 +54,7 @@ class SiteSchema(Schema):
     tracking_id = fields.String(required=True, validate=validate.Length(1, 256))
     origins = fields.List(Origin(), required=True)
     region = fields.String(load_default=None, validate=validate.Regexp(r"[a-z]{2}(-[a-z]+)+-\d\Z"))
+    endpoint_url = fields.Url(load_default=None, schemes={"http", "https"}, require_tld=False)
     role_arn = fields.String(
         load_default=None, validate=validate.Regexp(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+\Z")
     )
@@ -81,13 +83,13 @@ def read_sites(path: Path) -> Mapping[str, Site]:
     tables = document.pop("sites", None)
     if document or not isinstance(tables, dict) or not tables:
         raise SettingsError(f"{path}: holds tables [sites.KEY], at least one, and nothing else")
-    sites = {key: _site(path, key, table) for key, table in tables.items()}
+    sites = {key: make_site(f"{path}: [sites.{key}]", key, table) for key, table in tables.items()}
     _refuse_shared_names(path, sites)
     return MappingProxyType(sites)
 
 
-def _site(path: Path, key: str, table: Any) -> Site:
-    where = f"{path}: [sites.{key}]"
+def make_site(where: str, key: str, table: Any) -> Site:
+    """A site of its table; raises SettingsError with the place that `where` names."""
     if not SITE_KEY.fullmatch(key):
         raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
     if not isinstance(table, dict):

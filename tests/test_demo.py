@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,22 +19,35 @@ from typing import Any
 import pytest
 import requests
 
+from gateway.sandbox import Sandbox
+
 from .browser import chromium, complaints, find
-from .support import ROOT, Gateway, eventually, free_port, write_sites
+from .support import ORIGIN, ROOT, Gateway, beacon, event, eventually, free_port, write_sites
+
+RUN = [sys.executable, "-m", "gateway", "run", "--port"]
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[str]:
-    """The address of a running demo, started as on a machine without any AWS set-up."""
-    port = free_port()
-    log = tmp_path / "run.log"
+def _environ(folder: Path, **more: str) -> dict[str, str]:
+    """As on a machine without any AWS set-up."""
     ours = ("AWS_", "GATEWAY_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environ |= {"GATEWAY_QUEUE": f"sqlite:///{tmp_path}/queue.db", "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "gateway", "run", "--port", str(port)]
+    limits = {"GATEWAY_MIN_FREE_BYTES": "0", "AWS_EC2_METADATA_DISABLED": "true"}
+    return {**environ, **limits, "HOME": str(folder), **more}
+
+
+@contextmanager
+def _running(folder: Path, **environ: str) -> Iterator[str]:
+    """`run` from that folder; what it says."""
+    port, log = free_port(), folder / "run.log"
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output) as running,
+        subprocess.Popen(
+            [*RUN, str(port)],
+            cwd=folder,
+            env=_environ(folder, **environ),
+            stdout=output,
+            stderr=output,
+        ) as running,
     ):
         try:
             eventually(
@@ -45,6 +60,13 @@ def demo(tmp_path: Path) -> Iterator[str]:
         finally:
             running.send_signal(signal.SIGTERM)
     assert running.returncode == 0
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[str]:
+    """What a running demo says, in a folder with nothing in it."""
+    with _running(tmp_path) as said:
+        yield said
 
 
 def _addresses(said: str) -> tuple[str, str]:
@@ -78,7 +100,7 @@ def _arrive(sandbox: str, types: list[str]) -> list[dict[str, Any]]:
 
 def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, tmp_path: Path) -> None:
     shop, sandbox = _addresses(demo)
-    assert "No AWS set-up: delivering to the local PutEvents sandbox" in demo
+    assert "No sites file, so no AWS: delivering to the local PutEvents sandbox." in demo
     with chromium(tmp_path / "profile") as browser:
         browser.get(shop)
         find(browser, "add-kettle").click()
@@ -115,6 +137,41 @@ def test_the_demo_begins_a_new_session_at_logout(demo: str, tmp_path: Path) -> N
     assert events["mug"]["userId"] == "ben"
     assert events["press"]["userId"] is None
     assert events["mug"]["sessionId"] != events["press"]["sessionId"]
+
+
+def test_the_demo_is_refused_by_no_sites_file_and_reaches_no_dataset(tmp_path: Path) -> None:
+    write_sites(tmp_path / "sites.toml")
+    with Sandbox(port=0) as aws:
+        credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        endpoint = {"AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": aws.url}
+        with _running(tmp_path, **credentials, **endpoint) as said:
+            assert "Delivering your sites' events to AWS, the demo shop's to the local" in said
+            shop, sandbox = _addresses(said)
+            page = shop.removesuffix("/demo/")
+            for site, origin in {"demo": page, "shop": ORIGIN}.items():
+                body = json.dumps(beacon(event(eventType=f"from_{site}"), trackingId=site))
+                headers = {"Origin": origin, "Connection": "close"}  # or the end would wait for it
+                with requests.post(f"{page}/events", body, headers=headers) as sent:
+                    assert sent.status_code == 204, sent.text
+            _arrive(sandbox, ["from_demo"])
+            eventually(aws.events, "the site's event arrives")
+            shown = requests.get(f"{shop}stored", timeout=5).json()["records"]
+        assert [each["eventType"] for each in aws.events()] == ["from_shop"]
+    assert [each["event"]["eventType"] for each in shown] == ["from_demo"]
+
+
+def test_run_says_in_one_line_that_the_folder_is_read_only(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [*RUN, str(free_port())],
+        cwd="/proc",  # read-only for root, too
+        env=_environ(tmp_path),
+        timeout=30,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert len(run.stderr.splitlines()) == 1
+    assert run.stderr.startswith("personalize-gateway: GATEWAY_QUEUE: the queue can't be kept")
 
 
 class _Page(SimpleHTTPRequestHandler):

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -385,6 +386,18 @@ def test_a_site_that_is_not_in_the_sites_file_waits(sender):
     error = failure(sender, call("removed"))
     assert (type(error), error.reason) == (Misconfigured, "unknown_site")
     assert "sites.removed" in str(error)
+
+
+def test_a_sites_own_endpoint_takes_its_calls_and_no_others(aws, stub, sandbox, sites):
+    to(aws, stub.url)
+    aws.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    apart = replace(sites["homeless"], region="us-east-1", endpoint_url=sandbox.url)
+    sender = Personalize({**sites, "homeless": apart})
+    for site in "shop", "homeless":
+        sender.send(call(site))
+    [elsewhere] = stub.requests
+    assert json.loads(elsewhere.body)["trackingId"] == TRACKING_ID
+    assert [received["trackingId"] for received in sandbox.requests()] == [apart.tracking_id]
 
 
 def test_without_a_region_a_site_waits(aws, stub, sender):

@@ -104,7 +104,6 @@ def test_the_sites_file_is_sites_toml_of_the_working_directory_by_default(
         ("GATEWAY_MAX_AGE", "60", "max_age", 60),
         ("GATEWAY_DEDUPE_SECONDS", "60", "dedupe_seconds", 60),
         ("GATEWAY_ADMIN_TOKEN", "t", "admin_token", "t"),
-        ("GATEWAY_DEMO", "aws", "demo", "aws"),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000", "demo", "http://127.0.0.1:9000"),
     ],
 )
@@ -148,7 +147,7 @@ def test_a_variable_sets_what_it_says(
         ("GATEWAY_DEDUPE_SECONDS", "0"),
         ("GATEWAY_DEDUPE_SECONDS", "hour"),
         ("GATEWAY_ADMIN_TOKEN", ""),
-        ("GATEWAY_DEMO", "yes"),
+        ("GATEWAY_DEMO", "aws"),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000/page"),
         ("PORT", "http"),
         ("PORT", "65536"),
@@ -271,6 +270,34 @@ def test_settings_cannot_be_changed_once_they_are_read(sites_toml: Path) -> None
         settings.sites["new"] = settings.sites["shop"]  # type: ignore[index]
 
 
+def test_the_demo_shop_is_a_site_of_its_own_beside_those_of_the_file(tmp_path: Path) -> None:
+    path = write_sites(
+        tmp_path / "sites.toml",
+        MINIMAL + MINIMAL.replace("shop]", "demo]", 1).replace("t-1", "t-2"),
+    )
+    sandbox = "http://127.0.0.1:9000"
+    public = "https://8000.tunnel.example/pz"
+    sites = start(path, GATEWAY_DEMO=sandbox, PORT="8123", GATEWAY_PUBLIC_URL=public).sites
+    assert list(sites) == ["shop", "demo", "demo-shop"]
+    assert sites["shop"].endpoint_url is None
+    demo = sites["demo-shop"]
+    assert demo.endpoint_url == sandbox
+    assert set(demo.origins) == {
+        "http://127.0.0.1:8123",
+        "http://localhost:8123",
+        "https://8000.tunnel.example",
+    }
+
+
+def test_the_demo_shop_needs_no_sites_file_but_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(load({"GATEWAY_DEMO": "http://127.0.0.1:9000"}).sites) == ["demo"]
+    line = refusal(tmp_path / "nowhere.toml", GATEWAY_DEMO="http://127.0.0.1:9000")
+    assert "nowhere.toml: No such file" in line
+
+
 # The sites file
 
 
@@ -280,6 +307,7 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         tracking_id="t-1",
         origins=("https://shop.example.com",),
         region=None,
+        endpoint_url=None,
         role_arn=None,
         session_minutes=30,
         cookie_domain=None,
@@ -297,6 +325,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     tracking_id = "t-1"
     origins = ["HTTPS://Shop.Example.com:443", "https://*.example.org", "http://[::1]:8080"]
     region = "eu-central-1"
+    endpoint_url = "http://127.0.0.1:9000"
     role_arn = "arn:aws:iam::123456789012:role/events"
     session_minutes = 45
     cookie_domain = "example.com"
@@ -311,6 +340,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         tracking_id="t-1",
         origins=("https://shop.example.com", "https://*.example.org", "http://[::1]:8080"),
         region="eu-central-1",
+        endpoint_url="http://127.0.0.1:9000",
         role_arn="arn:aws:iam::123456789012:role/events",
         session_minutes=45,
         cookie_domain="example.com",
@@ -328,6 +358,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "tracking_id": ["1", '""', "true", '["t"]', f'"{"t" * 257}"'],
         "origins": ['"https://a.example"', "[1]", '["null"]', '["*"]', '["https://a.example/"]'],
         "region": ['"Ireland"', '""', "1", '"us-east-1\\n"'],
+        "endpoint_url": ['"vpce.example.com"', '"ftp://a.example"', '""', "1"],
         "role_arn": ['"events"', '"arn:aws:iam::1:role/x"', "1"],
         "session_minutes": ["0", "1441", '"30"', "30.0", "true"],
         "cookie_domain": ['"a b"', '""', '"a;b"', "1"],

@@ -109,13 +109,6 @@
     document.getElementById('fact-tracking').title = trackingId;
   }
 
-  function showNoCalls() {
-    stages.received.counter.textContent = '–';
-    if (stages.received.list.children.length) return;
-    stages.received.list.append(element('li', 'remark',
-      'Delivered to Amazon Personalize. AWS offers no way to read events back.'));
-  }
-
   // --- Looking ---
 
   const since = { stored: 0, received: 0 };
@@ -123,7 +116,6 @@
   async function look(name, show) {
     const answer = await (await fetch(name + '?since=' + since[name])).json();
     const news = answer.records || answer.calls;
-    if (!news) return showNoCalls();
     if (answer.next < since[name]) {
       // The gateway was started anew, and counts from the beginning: what it showed is gone.
       for (const each of Object.keys(since)) {
@@ -167,11 +159,5 @@
   document.querySelector('.stages').addEventListener('pointerleave', point);
   document.getElementById('flush').addEventListener('click', () => pz('flush'));
 
-  fetch('config.json').then((answer) => answer.json()).then(({ delivery, sandboxUrl, trackingId }) => {
-    document.getElementById('destination').title = sandboxUrl || '';
-    if (delivery === 'sandbox') return; // which tells what it received
-    shown('destination', 'Amazon Personalize');
-    showTrackingId(trackingId);
-  });
   watch();
 }
