@@ -15,9 +15,7 @@ from gateway.queues import QueueUnavailable, Record
 
 VERSION = 1
 ENTRIES = 10  # in one batch call, SQS's maximum
-BATCH_BYTES = (
-    256 << 10
-)  # of one call: what SQS has taken for many years, and less than it takes now
+BATCH_BYTES = 256 << 10  # of one call: what SQS took for many years; it takes more now
 MESSAGE_BYTES = 250_000  # of one body, which leaves room for attributes
 
 STRING, OPTIONAL, NUMBER = (str,), (str, type(None)), (int, float)
