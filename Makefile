@@ -24,7 +24,7 @@ run: venv
 
 test: .venv/.installed-test
 	@tests/install-browsers.sh
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 4 --dist loadfile
 
 # Prints tables, writes bench/results/.
 bench: .venv/.installed-test

@@ -21,7 +21,7 @@ import pytest
 
 from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable
 from gateway.queues.sqlite.dead import status
-from gateway.queues.sqlite.locks import ForwarderLock
+from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
 
 from . import queue_contract as contract
@@ -571,6 +571,29 @@ def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(tmp_path):
         lock.report(Condition(time.time() - age, 7, {}))
         assert status(path).in_flight == in_flight
     lock.release()
+
+
+def test_what_a_forwarder_says_is_never_read_half(tmp_path):
+    path = SqliteBackend(tmp_path).path
+    lock = ForwarderLock(path)
+    lock.acquire()
+    lock.report(Condition(1.0, 0, {}))
+    heard: list[Condition | None] = []
+    done = threading.Event()
+
+    def listen() -> None:
+        while not done.is_set():
+            heard.append(read_condition(path))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    for number in range(1000):
+        lock.report(Condition(1.0, number, {"shop": "why" * (number % 50)}))
+    done.set()
+    listener.join()
+    lock.release()
+    assert len(heard) > 100
+    assert None not in heard
 
 
 def test_a_forwarders_children_do_not_hold_its_lock(backend):

@@ -61,6 +61,7 @@ class ForwarderLock:
 
     def __init__(self, path: Path) -> None:
         self._path = Path(f"{path}-forwarder.lock")
+        self._condition = _condition_path(path)
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
@@ -77,13 +78,11 @@ class ForwarderLock:
         return True
 
     def report(self, condition: Condition) -> None:
-        """Write into the lock's file how delivery is going: see `read_condition`."""
-        if self._file is not None:
-            text = json.dumps(asdict(condition)).encode()
-            with suppress(OSError):  # a full disk, say: then it is out of date, which also tells
-                self._file.truncate(0)
-                self._file.write(text)
-                self._file.flush()
+        """Write beside the file how delivery is going: see `read_condition`."""
+        draft = self._condition.with_suffix(".new")
+        with suppress(OSError):  # a full disk, say: then it is out of date, which also tells
+            draft.write_text(json.dumps(asdict(condition)), encoding="utf-8")
+            draft.replace(self._condition)
 
     def release(self) -> None:
         """Let the next forwarder in."""
@@ -92,9 +91,13 @@ class ForwarderLock:
             self._file = None
 
 
+def _condition_path(path: Path) -> Path:
+    return Path(f"{path}-forwarder.json")
+
+
 def read_condition(path: Path) -> Condition | None:
-    """What the forwarder of a file said last; None where it never did, or is just saying it."""
+    """What the forwarder of a file said last; None where it never did."""
     try:
-        return Condition(**json.loads(Path(f"{path}-forwarder.lock").read_bytes()))
+        return Condition(**json.loads(_condition_path(path).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
