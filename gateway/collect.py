@@ -41,7 +41,7 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
             raise Refusal(400, "invalid_event", "No event of the list is valid", what)
         visitor = door.visitor(wanted, request.cookies.get(door.cookie), now)
         who = door.site.key, visitor.session_id, visitor.user_id
-        new = _store(inbox, [Record(*who, *event, now) for event in accepted])
+        new = sum(_store(inbox, [Record(*who, *event, now) for event in accepted]))
         _count(door.site.key, visitor, len(accepted), new)
         response = _answer(len(accepted), errors)
         if not new and not errors:
@@ -84,7 +84,7 @@ def _door(doors: Mapping[str, Door], tracking_id: str, origin: str | None) -> Do
     return door
 
 
-def _store(inbox: Inbox, records: Sequence[Record]) -> int:
+def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
     try:
         return inbox.put(records)
     except QueueError as error:

@@ -37,7 +37,7 @@ class Window:
         self._seen: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.shut = False
 
-    def put(self, records: Sequence[Record]) -> int:
+    def put(self, records: Sequence[Record]) -> Sequence[bool]:
         """Store, then show."""
         shops = [record for record in records if record.site == self._site]
         if self.shut and shops:

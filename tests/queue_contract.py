@@ -255,15 +255,15 @@ class DropsDuplicates:
 
     def test_an_event_id_seen_again_in_its_session_is_stored_once(self, backend):
         inbox = backend.inbox()
-        assert inbox.put([record(event_id="x"), record(event_id="x"), record(event_id="y")]) == 2
-        assert backend.inbox().put([record(event_id="x")]) == 0
+        assert list(inbox.put([record(event_id=name) for name in "xxy"])) == [True, False, True]
+        assert not any(backend.inbox().put([record(event_id="x")]))
         assert ids(drain(backend.outbox())) == ["x", "y"]
-        assert inbox.put([record(event_id="x")]) == 0  # delivered meanwhile
+        assert not any(inbox.put([record(event_id="x")]))  # delivered meanwhile
 
     def test_nobody_suppresses_the_events_of_another_session_or_site(self, backend):
         inbox = backend.inbox()
         for one in (("shop", "s-1"), ("shop", "s-2"), ("media", "s-1")):
-            assert inbox.put([record(*one, event_id="x")]) == 1
+            assert all(inbox.put([record(*one, event_id="x")]))
 
     def test_the_window_ends(self, backend):
         inbox, outbox = backend.inbox(), backend.outbox()
@@ -271,13 +271,13 @@ class DropsDuplicates:
         for _ in range(3):  # windows
             backend.pass_time(3600)
             outbox.tidy()
-        assert inbox.put([record(event_id="x")]) == 1
+        assert all(inbox.put([record(event_id="x")]))
 
     def test_a_put_that_fails_leaves_no_mark(self, backend):
         inbox = backend.inbox()
         with pytest.raises(Exception):  # noqa: B017, PT011 - in the queue's own words
             inbox.put([record(event_id="x"), record(event=object())])
-        assert inbox.put([record(event_id="x")]) == 1
+        assert all(inbox.put([record(event_id="x")]))
 
 
 class OrderInSessions:

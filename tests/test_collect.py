@@ -472,7 +472,7 @@ def test_other_paths_and_methods_are_refused_in_the_same_shape(
 class Faulty:
     """A queue with a fault that nobody foresaw."""
 
-    def put(self, records: Any) -> int:
+    def put(self, records: Any) -> list[bool]:
         raise RuntimeError("the innermost secret")
 
     def check(self) -> None:
@@ -483,7 +483,7 @@ class Faulty:
 def test_an_unforeseen_fault_is_a_500_in_the_same_shape_that_tells_nothing(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.app.open_inbox", lambda _settings: Faulty())
+    monkeypatch.setattr("gateway.app.open_inbox", lambda *_: Faulty())
     client = start()
     for response in post(client), client.get("/readyz"):
         assert_refused(response, 500, "internal_error")

@@ -239,8 +239,8 @@ def test_a_queue_that_was_full_takes_events_again_once_they_are_delivered(backen
         full = False
         while not full:
             try:
-                stored += inbox.put(
-                    [record(session_id=f"s-{n}", event=KILOBYTE) for n in range(50)]
+                stored += sum(
+                    inbox.put([record(session_id=f"s-{n}", event=KILOBYTE) for n in range(50)])
                 )
             except QueueFull:
                 full = True

@@ -93,10 +93,10 @@ class QueueUnavailable(QueueError):
 class Inbox(Protocol):
     """The web end."""
 
-    def put(self, records: Sequence[Record]) -> int:
+    def put(self, records: Sequence[Record]) -> Sequence[bool]:
         """Store all or none; on return they are durable. Raises QueueError.
 
-        The number of them that were new: duplicates of stored events are not stored again.
+        Whether each of them was new: duplicates of stored events are not stored again.
         """
 
     def check(self) -> None:

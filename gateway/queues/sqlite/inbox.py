@@ -53,9 +53,9 @@ class SqliteInbox:
         self._clock = clock
         self._group: GroupCommit[Record, bool] = GroupCommit(self._store, committed=committed)
 
-    def put(self, records: Sequence[Record]) -> int:
-        """Store all or none; on return they are on disk. How many of them were new."""
-        return sum(self._group.commit(records))
+    def put(self, records: Sequence[Record]) -> Sequence[bool]:
+        """Store all or none; on return they are on disk. Whether each of them was new."""
+        return self._group.commit(records)
 
     def check(self) -> None:
         """Raise QueueError where `put` could not store an event now."""

@@ -36,15 +36,15 @@ class SqsInbox:
         self._group: GroupCommit[Chunk, Verdict] = GroupCommit(self._store, _here, committed)
         self._failure: tuple[float, QueueUnavailable] | None = None  # since the last success
 
-    def put(self, records: Sequence[Record]) -> int:
-        """Store all; on return SQS has confirmed them. How many they are.
+    def put(self, records: Sequence[Record]) -> Sequence[bool]:
+        """Store all; on return SQS has confirmed them. All are new, as far as anybody knows.
 
         Where it raises, some may be stored: sent again, they have the same eventIds.
         """
         for failure in self._group.commit(wire.chunks(records)):
             if failure is not None:
                 raise QueueUnavailable(failure.reason, str(failure))
-        return len(records)
+        return [True] * len(records)
 
     def check(self) -> None:
         """Raise QueueError where SQS failed a moment ago: to ask it takes more rights than ours."""
