@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 from gateway import strict_json
 from gateway.fields import (
+    MOST_ERRORS,
     AttributionSource,
     Flag,
+    Items,
     Name,
     Number,
     OptionalName,
@@ -56,7 +59,7 @@ class EventSchema(Schema):
     properties = Properties()
     sentAt = Timestamp()
     recommendationId = Text(40)
-    impression = fields.List(Name(), validate=validate.Length(1, 25))
+    impression = Items(Name(), validate=validate.Length(1, 25))
     metricAttribution = fields.Nested(MetricAttributionSchema)
 
 
@@ -66,7 +69,7 @@ class RequestSchema(Schema):
     trackingId = Text(required=True)
     userId = OptionalName()
     sessionId = OptionalName()
-    eventList = fields.List(
+    eventList = Items(
         fields.Raw(allow_none=True),  # each is checked by itself
         required=True,
         validate=validate.Length(1, EVENTS_A_REQUEST),
@@ -171,7 +174,8 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
         given = {name: v for name, v in members.items() if v is not None or name not in known}
         return dict(schema.load(given))
     except ValidationError as error:
-        errors = {name: _explain(schema, name, why) for name, why in error.messages_dict.items()}
+        wrong = islice(error.messages_dict.items(), MOST_ERRORS)
+        errors = {name: _explain(schema, name, why) for name, why in wrong}
         raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -17,6 +18,8 @@ PLACEHOLDERS = frozenset({"null", "undefined", "NaN", "[object Object]"})
 RESERVED_KEYS = frozenset(
     {"userid", "sessionid", "eventtype", "timestamp", "recommendationid", "impression"}
 )
+
+MOST_ERRORS = 20  # named of one object: an answer is never much longer than what it answers
 
 NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?", re.ASCII)
 MILLISECONDS_FROM = 1e11  # as seconds the year 5138, as milliseconds 1973
@@ -72,6 +75,15 @@ class AttributionSource(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(1024, _printable_ascii, **kwargs)
+
+
+class Items(fields.List[Any]):
+    """A list that is validated as such before any of its items is looked at."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._validate(value)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Number(fields.Float):
@@ -143,8 +155,8 @@ class Properties(fields.Field[str]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         given = self._object(value)
-        errors = {key: [why] for key, item in given.items() if (why := _refused(key, item))}
-        if errors:
+        wrong = ((key, [why]) for key, item in given.items() if (why := _refused(key, item)))
+        if errors := dict(islice(wrong, MOST_ERRORS)):
             raise ValidationError(errors)
         members = {key: _scalar(item) for key, item in given.items() if item is not None}
         text = value if members == given and isinstance(value, str) else strict_json.dumps(members)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 # NUL and lone surrogates: legal JSON escapes that UTF-8 databases and AWS cannot hold.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+DEPTH = 64  # of objects and arrays in one another; PutEvents has 4
+STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|([][{}])', re.DOTALL)
+OPENING = frozenset("{[")
 
 
 class InvalidJson(ValueError):
@@ -17,15 +22,15 @@ class InvalidJson(ValueError):
 def loads(text: bytes | str) -> Any:
     """Decode one JSON value (UTF-8 if bytes); raise InvalidJson, and nothing else."""
     try:
-        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
+        text = text.decode() if isinstance(text, bytes) else text
+        _measure(text)
+        return _DECODER.decode(text)
     except InvalidJson:
         raise
     except UnicodeDecodeError:
         raise InvalidJson("not UTF-8") from None
     except json.JSONDecodeError as error:
         raise InvalidJson(f"not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidJson("nested too deeply") from None
     except ValueError:  # int() refuses texts of more than 4,300 digits
         raise InvalidJson("holds a number that is too long") from None
 
@@ -35,12 +40,26 @@ def dumps(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
+def _measure(text: str) -> None:
+    """Refuse what is nested too deeply, whatever is left of the interpreter's own stack."""
+    if text.count("{") + text.count("[") <= DEPTH:
+        return
+    depth = 0
+    for bracket in STRING_OR_BRACKET.findall(text):
+        if bracket in OPENING:
+            depth += 1
+            if depth > DEPTH:
+                raise InvalidJson("nested too deeply")
+        elif bracket:
+            depth -= 1
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidJson(f"has the key {twice!a} twice")
+        count = Counter(name for name, _ in pairs)
+        twice = next(name for name in count if count[name] > 1)
+        raise InvalidJson(f"has the key {twice[:64]!a} twice")
     return members
 
 

@@ -1085,3 +1085,20 @@ def test_the_events_above_are_valid_as_often_as_not(strategy: st.SearchStrategy[
 
     judge()
     assert 0.1 < sum(verdicts) / len(verdicts) < 0.9
+
+
+# Floods
+
+
+def test_of_many_errors_in_one_object_only_some_are_named() -> None:
+    many = {f"a{number}": [] for number in range(1000)}
+    assert len(request_refused({**request(an_event()), **many}).errors) == 20
+    assert len(refused({**an_event(), **many})) == 20
+    assert len(refused(an_event(properties=many))["properties"]) == 20
+
+
+@pytest.mark.parametrize("items", [[""] * 10_000, ["a"] * 26, [], [1] * 10_000])
+def test_the_items_of_a_list_that_is_too_long_are_not_looked_at(items: list[Any]) -> None:
+    assert refused(an_event(impression=items)) == {
+        "impression": ["Length must be between 1 and 25."]
+    }

@@ -80,6 +80,10 @@ def test_json_is_read(text: bytes | str, value: Any) -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
+        (b"[" * 65 + b"]" * 65, "nested too deeply"),
+        (rb'["\"", "\\",' + b'{"a":[' * 32 + b"]}" * 32 + b"]", "nested too deeply"),
+        (b"{" + b",".join(b'"%d":0' % n for n in range(50_000)) + b',"0":0}', "the key '0' twice"),
+        (b'{"%s": 1, "%s": 2}' % (b"a" * 9000, b"a" * 9000), f"the key {'a' * 64!r} twice"),
         (b"1" * 5000, "a number that is too long"),
         (b'{"a": [-' + b"9" * 100_000 + b"]}", "a number that is too long"),
     ],
@@ -91,6 +95,13 @@ def test_what_parsers_read_differently_is_refused_with_the_reason(
     with pytest.raises(InvalidJson) as caught:
         loads(text)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", [b"[" * 64 + b"]" * 64, b"[" + b"[]," * 100 + b"1]", rb'["' + rb"[\"{" * 100 + b'"]']
+)
+def test_brackets_count_only_where_they_are_open_at_once(text: bytes) -> None:
+    assert loads(text) == json.loads(text)
 
 
 @given(VALUES)
