@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+LONGEST = 500  # characters of a message
 SAY_EVERY = 60.0  # seconds between lines on the same trouble
 
 
@@ -21,7 +22,8 @@ def configure() -> None:
 
 
 def printable(text: str) -> str:
-    """A text that visitors have a part in, on one line and without escapes that terminals obey."""
+    """A text that visitors have a part in: one line, not long, no escapes that terminals obey."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return text if text.isprintable() else ascii(text)[1:-1]
 
 

@@ -45,5 +45,9 @@ def test_what_visitors_write_stays_on_its_line(text, caplog):
     assert printable(text) == ascii(text)[1:-1]
 
 
+def test_a_long_text_is_cut():
+    assert printable("a" * 100_000) == "a" * 500 + "…"
+
+
 def test_ordinary_text_is_logged_as_it_is():
     assert printable("Käse ☃ 𝄞") == "Käse ☃ 𝄞"
