@@ -12,11 +12,15 @@ from gateway.strict_schema import SettingsError
 from gateway.supervisor import Supervisor
 
 wsgi_app = "wsgi:app"
-worker_class = "gevent"  # about twice gthread's throughput here; sync and gthread work too
+worker_class = "gateway.worker.Worker"  # gevent; sync and gthread work too, behind a proxy
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 graceful_timeout = 10  # requests take milliseconds; idle connections are kept no longer
 keepalive = 75  # seconds; longer than the idle time-out of common load balancers
-forwarded_allow_ips = ""  # GATEWAY_TRUSTED_PROXIES decides whose headers are believed
+limit_request_fields = 64  # browsers send some 20, proxies add a handful
+# GATEWAY_TRUSTED_PROXIES alone decides whose headers are believed.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers = {}
 control_socket_disable = True
 
 

@@ -54,7 +54,13 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
 
 
 def _body() -> bytes:
-    """The whole body: one that is sent in chunks, werkzeug cuts off at the limit in silence."""
+    """The whole body, as it was sent: none is decompressed.
+
+    One that is sent in chunks, werkzeug cuts off at the limit in silence; one that breaks off, too.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
     try:
         body = request.get_data(cache=False)
         chunked = request.content_length is None and "wsgi.input_terminated" in request.environ
@@ -63,7 +69,11 @@ def _body() -> bytes:
     except HTTPException:
         raise
     except Exception as error:  # the server's own for chunks that are none: there is no one type
-        raise Refusal(400, "unreadable_body", f"The body is unreadable: {error}") from None
+        raise Refusal(
+            400, "unreadable_body", f"The body is unreadable: {type(error).__name__}"
+        ) from None
+    if len(body) < (request.content_length or 0):
+        raise Refusal(400, "unreadable_body", "The body is unreadable: it broke off")
     return body
 
 

@@ -12,7 +12,9 @@ TYPES = {
     401: "UnauthorizedException",
     403: "AccessDeniedException",
     404: "ResourceNotFoundException",
+    408: "RequestTimeoutException",
     413: "RequestEntityTooLargeException",
+    415: "UnsupportedMediaTypeException",
     429: "ThrottlingException",
     500: "InternalServerException",
     503: "ServiceUnavailableException",
@@ -43,6 +45,8 @@ class Refusal(Exception):
         response.headers["X-Gateway-Reason"] = self.reason
         if self.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
+        if self.status == 415:
+            response.headers["Accept-Encoding"] = "identity"
         if self.status in (429, 503):
             response.headers["Retry-After"] = str(RETRY_AFTER)
         return response

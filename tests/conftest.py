@@ -13,7 +13,7 @@ from gateway.app import create_app
 from gateway.sandbox import Sandbox
 from gateway.settings import Settings, load
 
-from .support import Gateway, write_sites
+from .support import Gateway, environment
 
 
 @pytest.fixture
@@ -25,13 +25,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """A valid set-up: site `shop`, a SQLite queue, no limits that the machine's disk could hit."""
-    return {
-        "GATEWAY_SITES": str(write_sites(tmp_path / "sites.toml")),
-        "GATEWAY_QUEUE": f"sqlite:///{tmp_path}/queue.db",
-        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
-        "GATEWAY_MIN_FREE_BYTES": "0",
-    }
+    return environment(tmp_path)
 
 
 @pytest.fixture

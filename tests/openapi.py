@@ -164,7 +164,9 @@ REFUSALS: dict[int, tuple[str, list[str]]] = {
     400: ("Nothing could be accepted.", ["invalid_request", "invalid_event"]),
     403: ("The Origin is missing or not the site's.", ["foreign_origin"]),
     404: ("No site has this trackingId.", ["unknown_site"]),
+    408: ("The body took too long.", ["request_timeout"]),
     413: ("The body is too large.", ["request_entity_too_large"]),
+    415: ("The body is compressed or otherwise encoded.", ["content_encoding"]),
     429: ("Too many events of this client; try again after `Retry-After`.", []),
     503: ("The queue cannot take them now; try again after `Retry-After`.", []),
 }

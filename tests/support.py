@@ -49,6 +49,16 @@ def write_sites(path: Path, text: str = SITES) -> Path:
     return path
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """A valid set-up: site `shop`, a SQLite queue, no limits that the machine's disk could hit."""
+    return {
+        "GATEWAY_SITES": str(write_sites(folder / "sites.toml")),
+        "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
+        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
+        "GATEWAY_MIN_FREE_BYTES": "0",
+    }
+
+
 def event(**members: Any) -> dict[str, Any]:
     """One valid event with an eventId of its own."""
     return {"eventId": str(uuid4()), "eventType": "view", "itemId": "i-9", **members}

@@ -1,0 +1,114 @@
+"""gunicorn's gevent worker, made for the open net: nobody holds it up by being slow or many.
+
+A request's head has the time of a kept-alive connection (`keepalive`), its body gunicorn's
+`timeout`. Where nearly all connections are taken, the one that has been waited for longest makes
+room, so that a newcomer is always let in. What is no HTTP is answered like any other refusal.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from socket import SHUT_RDWR, socket
+from typing import Any, Protocol
+
+import gevent
+from flask import Flask, Response
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.workers.ggevent import GeventWorker
+from werkzeug import exceptions
+
+SPARE = 0.1  # of the connections, which those that were told to go may still hold
+DRAINED = 65536  # bytes of a body that are worth reading for the sake of the next request
+
+# Whatever else is wrong with a request's framing is a 400.
+ANSWERS = {
+    errors.LimitRequestLine: exceptions.RequestURITooLarge,
+    errors.LimitRequestHeaders: exceptions.RequestHeaderFieldsTooLarge,
+    errors.ExpectationFailed: exceptions.ExpectationFailed,
+}
+
+
+class Reader(Protocol):
+    """What gunicorn reads a request's body from."""
+
+    def read(self, size: int) -> bytes:
+        """That many bytes, or fewer at the end."""
+
+
+class Hurried:
+    """Reads a request's body for so many seconds at most; then it raises RequestTimeout."""
+
+    def __init__(self, req: Any, seconds: float) -> None:
+        self._req = req
+        self._reader: Reader = req.body.reader
+        self._deadline = time.monotonic() + seconds
+
+    def read(self, size: int) -> bytes:
+        try:
+            with gevent.Timeout(self._deadline - time.monotonic(), exceptions.RequestTimeout):
+                return self._reader.read(size)
+        except exceptions.RequestTimeout:
+            self._req.force_close()
+            raise
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """What `worker_class` in gunicorn.conf.py names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most = int(self.worker_connections * (1 - SPARE))
+        self._waiting: dict[socket, None] = {}  # the one waited for longest comes first
+
+    def handle(self, listener: socket, client: socket, addr: Any) -> None:
+        """Serve a connection until it ends."""
+        if len(self._waiting) >= self._most:
+            self._part_with(next(iter(self._waiting)))
+        self._waiting[client] = None
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._waiting.pop(client, None)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: socket, addr: Any) -> Any:
+        """Serve a request whose head has been read."""
+        if self._waiting.pop(sock, sock) is None:
+            self._waiting[sock] = None  # now it is waited for anew
+        length = getattr(req.body.reader, "length", None)  # None: in chunks
+        if length is None or length > DRAINED:
+            req.force_close()
+        if length != 0:
+            req.body.reader = Hurried(req, self.cfg.timeout)
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            if req.body.failed or req.must_close:
+                # Closed at once, with something unread, the answer might never be seen.
+                util.close_graceful(sock)
+
+    def handle_error(self, req: Any, client: socket, addr: Any, exc: BaseException) -> None:
+        """Answer what is no HTTP; the log has the reason, never the address or the content."""
+        ours = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+        if not isinstance(exc, errors.ParseException) or isinstance(exc, ours):
+            super().handle_error(req, client, addr, exc)
+            return
+        refusal = ANSWERS.get(type(exc), exceptions.BadRequest)
+        util.write_nonblock(client, self._answer(refusal()))
+        util.close_graceful(client)
+
+    def _answer(self, error: exceptions.HTTPException) -> bytes:
+        """The application's answer to an error that it has not met itself."""
+        app: Flask = self.wsgi
+        with app.test_request_context():
+            response: Response = app.finalize_request(app.handle_user_exception(error), True)
+        lines = [f"HTTP/1.1 {response.status}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in response.headers]
+        return "\r\n".join([*lines, "", ""]).encode() + response.get_data()
+
+    def _part_with(self, connection: socket) -> None:
+        self._waiting.pop(connection)
+        # Whoever reads from it finds its end, quietly; gevent's own shutdown would raise there.
+        with suppress(OSError):  # it ended by itself
+            connection._sock.shutdown(SHUT_RDWR)  # type: ignore[attr-defined]
