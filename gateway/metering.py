@@ -44,7 +44,7 @@ class Settling:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._foreign = 0
-        self.take, self.repair, self.close = outbox.take, outbox.repair, outbox.close
+        self.take, self.close = outbox.take, outbox.close
 
     def settle(
         self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
@@ -67,6 +67,13 @@ class Settling:
             foreign = getattr(self._outbox, "foreign", 0)  # SQS can hold such messages
             metrics.FOREIGN.inc(foreign - self._foreign)
             self._foreign = foreign
+
+    def repair(self) -> str | None:
+        """As the outbox does."""
+        done = self._outbox.repair()
+        if done is not None:
+            metrics.REPAIRS.inc()
+        return done
 
 
 class Pulse:

@@ -65,6 +65,7 @@ PACED = Summary("gateway_putevents_throttle_wait_seconds", "Waits to keep to cal
 DELIVERED = Counter("gateway_events_delivered", "Events that PutEvents accepted", ["site"])
 RETRIES = Counter("gateway_events_retried", "Events to be sent again after a call", ["site"])
 DEAD_LETTERS = Counter("gateway_dead_letters", "Events given up", ["site", "reason"])
+REPAIRS = Counter("gateway_queue_repairs", "Damaged files that were set aside")
 FOREIGN = Counter("gateway_sqs_foreign_messages", "Messages received that are not ours")
 
 

@@ -22,6 +22,8 @@ from gateway.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 ORIGIN = "https://shop.example.com"
+ADMIN_TOKEN = "token-of-the-suite"
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TRACKING_ID = "8f3b1c5e-0000-4000-8000-000000000001"
 SITES = f"""\
 [sites.shop]
@@ -192,6 +194,11 @@ class Gateway:
             [sys.executable, "-m", "gateway", *command],
             cwd=ROOT, env=self.environ, timeout=60, capture_output=True, text=True,
         )  # fmt: skip
+
+    def metric(self, name: str) -> float:
+        """One series' value at `/metrics`; 0 where it isn't there yet."""
+        lines = requests.get(f"{self.url}/metrics", headers=ADMIN, timeout=10).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def _answers(self) -> bool:
         assert self._process is not None

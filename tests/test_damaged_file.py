@@ -17,7 +17,7 @@ import requests
 
 from gateway.sandbox import Faults, Sandbox
 
-from .support import ROOT, Gateway, beacon, event, eventually, write_sites
+from .support import ADMIN_TOKEN, ROOT, Gateway, beacon, event, eventually, write_sites
 
 PAGE = 4096
 POISON = "poison"
@@ -149,10 +149,11 @@ def test_garbage_in_place_of_the_first_page_costs_nothing(gateway, file):
     queued, dead = event_ids(file), event_ids(file, "dead")
     spoil(file, [0], random.Random(1))
     assert_told_before(gateway, file)
-    gateway.start()
+    gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
     gateway.assert_delivered(queued, 30)
     assert_mended(gateway, file)
     assert set(dead_letters(gateway)) == set(dead)
+    assert gateway.metric("gateway_queue_repairs_total") == 1
 
 
 def test_a_resend_after_the_repair_is_still_known(gateway, file):

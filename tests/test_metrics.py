@@ -17,9 +17,17 @@ from gateway.metrics import State, exposition
 from gateway.queues import Condition, Status
 from gateway.sandbox import Faults
 
-from .support import ROOT, SITES, TRACKING_ID, Gateway, beacon, event, eventually, write_sites
-
-TOKEN = {"Authorization": "Bearer token-of-the-suite"}
+from .support import (
+    ADMIN_TOKEN,
+    ROOT,
+    SITES,
+    TRACKING_ID,
+    Gateway,
+    beacon,
+    event,
+    eventually,
+    write_sites,
+)
 
 
 @pytest.fixture
@@ -27,13 +35,7 @@ def counted(gateway: Gateway, tmp_path):
     signed = '\n[sites.signed]\ntracking_id = "t"\norigins = []\nallow_missing_origin = true\n'
     signed += 'region = "us-east-1"\n'
     write_sites(tmp_path / "sites.toml", SITES + signed + 'user_secret = "of the site"\n')
-    return gateway.start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")
-
-
-def metric(gateway: Gateway, name: str) -> float:
-    """One series' value; 0 where it isn't there yet."""
-    text = requests.get(f"{gateway.url}/metrics", headers=TOKEN, timeout=10).text
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+    return gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
 
 
 def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
@@ -43,9 +45,9 @@ def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
     counted.assert_accepted(again, sessionId="s")
     assert counted.post(beacon(again, sessionId="s")).headers["X-Gateway-Reason"] == "duplicate"
     assert counted.post(beacon(event(), event(itemId=7))).status_code == 200
-    assert metric(counted, 'gateway_events_accepted_total{site="shop"}') == 22
-    assert metric(counted, 'gateway_events_duplicate_total{site="shop"}') == 1
-    assert metric(counted, 'gateway_events_refused_total{reason="invalid_event",site="shop"}') == 1
+    assert counted.metric('gateway_events_accepted_total{site="shop"}') == 22
+    assert counted.metric('gateway_events_duplicate_total{site="shop"}') == 1
+    assert counted.metric('gateway_events_refused_total{reason="invalid_event",site="shop"}') == 1
 
 
 def test_a_refused_request_is_counted_by_its_reason_and_logged_once_a_minute(counted):
@@ -53,7 +55,7 @@ def test_a_refused_request_is_counted_by_its_reason_and_logged_once_a_minute(cou
     for body, reason in (("{", "invalid_request"), (unknown, "unknown_site")):
         for _ in range(30):
             assert counted.post(body).headers["X-Gateway-Reason"] == reason
-        assert metric(counted, f'gateway_requests_refused_total{{reason="{reason}"}}') == 30
+        assert counted.metric(f'gateway_requests_refused_total{{reason="{reason}"}}') == 30
         lines = counted.log.read_text().count(f"WARNING gateway.app: {reason}: ")
         assert 1 <= lines <= len(counted.workers())
 
@@ -65,7 +67,7 @@ def test_a_placeholder_for_a_user_makes_the_event_anonymous_and_is_counted(count
     counted.assert_delivered(ids)
     assert {item.get("userId") for item in counted.sandbox.events()} == {None}
     series = 'gateway_events_anonymised_total{reason="placeholder",site="shop"}'
-    assert metric(counted, series) == 6
+    assert counted.metric(series) == 6
 
 
 def test_a_user_id_counts_only_with_the_sites_signature(counted):
@@ -81,15 +83,15 @@ def test_a_user_id_counts_only_with_the_sites_signature(counted):
     users = {e["sessionId"]: e.get("userId") for e in counted.sandbox.events()}
     assert (users["right"], users["wrong"], users["none"]) == ("u-1", None, None)
     series = 'gateway_events_anonymised_total{reason="signature",site="signed"}'
-    assert metric(counted, series) == 2
+    assert counted.metric(series) == 2
 
 
 def test_a_site_that_is_not_delivered_shows_with_its_reason(counted):
     counted.sandbox.faults = Faults(refuse_tracking_ids=(TRACKING_ID,))
     counted.assert_accepted(event())
     series = 'gateway_site_trouble{reason="tracking_id",site="shop"}'
-    eventually(lambda: metric(counted, series) == 1, "the trouble shows")
-    assert metric(counted, "gateway_forwarder_heartbeat_timestamp_seconds") > 1.7e9
+    eventually(lambda: counted.metric(series) == 1, "the trouble shows")
+    assert counted.metric("gateway_forwarder_heartbeat_timestamp_seconds") > 1.7e9
 
 
 def test_the_admin_token_is_asked_for(counted):
@@ -123,24 +125,24 @@ def test_what_the_forwarder_counts_is_beside_what_the_web_end_counts(counted):
     counted.sandbox.faults = Faults(refuse_item_ids=("poison",))
     counted.assert_accepted(event(), event(itemId="poison"), event())
     dead = 'gateway_dead_letters_total{reason="refused",site="shop"}'
-    eventually(lambda: metric(counted, dead) == 1, "the dead letter is counted")
-    assert metric(counted, 'gateway_events_delivered_total{site="shop"}') == 2
+    eventually(lambda: counted.metric(dead) == 1, "the dead letter is counted")
+    assert counted.metric('gateway_events_delivered_total{site="shop"}') == 2
     accepted = 'gateway_putevents_calls_total{outcome="accepted",site="shop"}'
     refused = 'gateway_putevents_calls_total{outcome="refused",site="shop"}'
-    calls = metric(counted, accepted) + metric(counted, refused)
-    assert metric(counted, accepted) >= 2
-    assert metric(counted, 'gateway_putevents_duration_seconds_count{site="shop"}') == calls
-    assert metric(counted, "gateway_putevents_events_per_call_count") == calls
-    assert metric(counted, "gateway_group_commit_events_sum") == 3
-    assert metric(counted, "gateway_queue_events") == 0
-    assert metric(counted, "gateway_queue_dead_letters") == 1
-    assert metric(counted, "gateway_queue_bytes") > 0
+    calls = counted.metric(accepted) + counted.metric(refused)
+    assert counted.metric(accepted) >= 2
+    assert counted.metric('gateway_putevents_duration_seconds_count{site="shop"}') == calls
+    assert counted.metric("gateway_putevents_events_per_call_count") == calls
+    assert counted.metric("gateway_group_commit_events_sum") == 3
+    assert counted.metric("gateway_queue_events") == 0
+    assert counted.metric("gateway_queue_dead_letters") == 1
+    assert counted.metric("gateway_queue_bytes") > 0
 
 
 def test_counts_outlive_the_processes_and_leave_no_files_behind(counted):
     series = ("gateway_events_accepted_total", "gateway_events_delivered_total")
     counted.assert_delivered(counted.assert_accepted(event()))
-    eventually(lambda: metric(counted, series[1]) == 1, "the delivery is counted")
+    eventually(lambda: counted.metric(series[1]) == 1, "the delivery is counted")
     environment = Path(f"/proc/{counted.forwarders()[0]}/environ").read_text().split("\0")
     [folder] = [
         line.partition("=")[2] for line in environment if line.startswith("PROMETHEUS_MULTIPROC")
@@ -152,6 +154,6 @@ def test_counts_outlive_the_processes_and_leave_no_files_behind(counted):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: len(set(pids()) - before) == len(before), "they are replaced")  # noqa: B023
     counted.assert_delivered(counted.assert_accepted(event()))
-    eventually(lambda: metric(counted, series[1]) == 2, "counting goes on")
-    assert metric(counted, series[0]) == 2
+    eventually(lambda: counted.metric(series[1]) == 2, "counting goes on")
+    assert counted.metric(series[0]) == 2
     assert set(os.listdir(folder)) == files
