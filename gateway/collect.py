@@ -16,6 +16,7 @@ from gateway import events, metrics
 from gateway.doors import Door, Visitor
 from gateway.queues import Inbox, QueueError, Record
 from gateway.refusals import Refusal
+from gateway.sessions import Visit
 from gateway.sites import Site
 
 
@@ -39,15 +40,14 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
         if not accepted:
             what = {"eventList": errors}
             raise Refusal(400, "invalid_event", "No event of the list is valid", what)
-        visitor = door.visitor(wanted, request.cookies.get(door.cookie), now)
-        who = door.site.key, visitor.session_id, visitor.user_id
-        new = sum(_store(inbox, [Record(*who, *event, now) for event in accepted]))
+        times = [event.at for event in accepted]
+        visitor = door.visitor(wanted, times, request.cookies.get(door.cookie), now)
+        new = sum(_store(inbox, _records(door.site.key, visitor, accepted, now)))
         _count(door.site.key, visitor, len(accepted), new)
         response = _answer(len(accepted), errors)
         if not new and not errors:
             response.headers["X-Gateway-Reason"] = "duplicate"
-        if visitor.token is not None:
-            _set_cookie(response, door, visitor.token)
+        _hand_out(response, door, visitor.visit)
         return response
 
     return routes
@@ -94,6 +94,15 @@ def _door(doors: Mapping[str, Door], tracking_id: str, origin: str | None) -> Do
     return door
 
 
+def _records(
+    site: str, visitor: Visitor, accepted: Sequence[events.Event], now: float
+) -> list[Record]:
+    return [
+        Record(site, session_id, visitor.user_id, one.event_id, one.sent, one.received, now)
+        for session_id, one in zip(visitor.visit.session_ids, accepted, strict=True)
+    ]
+
+
 def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
     try:
         return inbox.put(records)
@@ -118,14 +127,21 @@ def _answer(accepted: int, errors: Mapping[int, events.Errors]) -> Response:
     return jsonify({"accepted": accepted, "rejected": rejected})
 
 
-def _set_cookie(response: Response, door: Door, token: str) -> None:
-    everywhere = door.site.cookie_samesite == "None"
+def _hand_out(response: Response, door: Door, visit: Visit) -> None:
+    """Give the session's token to the page, and to the browser where its cookie is not as good."""
+    if visit.token is None:
+        return
+    response.headers["X-Gateway-Session"] = visit.token
+    if visit.cookie_seconds is None:
+        return
+    cross_site = door.site.cookie_samesite == "None"
     response.set_cookie(
         door.cookie,
-        token,
-        max_age=door.sessions.lifetime,
+        visit.token,
+        max_age=visit.cookie_seconds,
         domain=door.site.cookie_domain,
-        secure=everywhere or request.is_secure,  # browsers refuse SameSite=None without
+        secure=cross_site or request.is_secure,  # browsers refuse SameSite=None without
         httponly=True,
         samesite=door.site.cookie_samesite,
+        partitioned=cross_site,  # a jar for each site that it is embedded in, or none at all
     )

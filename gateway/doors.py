@@ -9,17 +9,16 @@ from uuid import uuid4
 
 from gateway import origins
 from gateway.events import Request
-from gateway.sessions import Sessions
+from gateway.sessions import Claims, Sessions, Visit
 from gateway.sites import Site
 
 
 class Visitor(NamedTuple):
-    """Whose events these are, and the session token to hand out where one is due."""
+    """Whose events these are, and in which sessions."""
 
-    session_id: str
     user_id: str | None
-    token: str | None
     anonymous_because: str | None  # a reason code, where a userId was sent and did not count
+    visit: Visit
 
 
 class Door:
@@ -35,17 +34,21 @@ class Door:
         """Whether a page of this origin may send the site's events."""
         return self.site.allow_missing_origin if origin is None else bool(self._own.match(origin))
 
-    def visitor(self, request: Request, cookie: str | None, now: float) -> Visitor:
-        """Who sends this: a session ID is taken as given, else it is the cookie's, or a new one."""
+    def visitor(
+        self, request: Request, times: Sequence[float], cookie: str | None, now: float
+    ) -> Visitor:
+        """Who sends events of these times: a session ID is taken as given, else found or begun."""
         because = "placeholder" if request.anonymised else None
         user_id = request.user_id
         if user_id is not None and not self._proves(user_id, request.signature):
             user_id, because = None, "signature"
         if request.session_id is not None:
-            return Visitor(request.session_id, user_id, None, because)
-        known = None if request.reset else cookie
-        session, token = self.sessions.visit(known, now, lambda: uuid4().hex)
-        return Visitor(session.id, user_id, token, because)
+            visit = Visit([request.session_id] * len(times), None, None)
+        else:
+            tokens = (None, None) if request.reset else (request.session, cookie)
+            claims = Claims(user_id, *tokens)
+            visit = self.sessions.visit(claims, times, now, _first(request))
+        return Visitor(user_id, because, visit)
 
     def _proves(self, user_id: str, signature: str | None) -> bool:
         """Whether the site's backend has signed the userId, or the site asks for no proof."""
@@ -54,3 +57,14 @@ class Door:
             return True
         right = hmac.new(secret.encode(), user_id.encode(), "sha256").hexdigest()
         return hmac.compare_digest(right.encode(), (signature or "").encode())
+
+
+def _first(request: Request) -> str:
+    """What a request begins with: the same when it is repeated, and nobody else's.
+
+    PutEvents, too, takes what bears the same eventId for the same event.
+    """
+    match request.event_list[0]:
+        case {"eventId": str(event_id), "sentAt": str() | int() | float() as sent_at}:
+            return f"{event_id!r} {sent_at!r}"
+    return uuid4().hex

@@ -29,4 +29,4 @@ def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:
         raise events.InvalidRequest("not every event is valid", {"eventList": errors})
     inbox = open_inbox(settings)
     who = site.key, request.session_id, request.user_id
-    inbox.put([Record(*who, *event, now) for event in accepted])
+    inbox.put([Record(*who, one.event_id, one.sent, one.received, now) for one in accepted])

@@ -26,6 +26,7 @@ from gateway.fields import (
     Properties,
     Text,
     Timestamp,
+    Token,
 )
 
 EVENTS_A_REQUEST = 100
@@ -76,6 +77,7 @@ class RequestSchema(Schema):
     )
     signature = Text()
     clientTime = Timestamp()
+    session = Token()
     reset = Flag()
 
 
@@ -89,16 +91,18 @@ class Request:
     event_list: list[Any]
     signature: str | None  # proves the userId
     client_time: float | None  # epoch seconds
+    session: str | None  # the session tag that the page had when the events happened
     reset: bool  # the events begin a new session
     anonymised: bool  # its userId was a placeholder
 
 
 class Event(NamedTuple):
-    """One event fit for PutEvents; both texts are JSON objects."""
+    """One event fit for PutEvents; both texts are JSON objects, `at` is in epoch seconds."""
 
     event_id: str
     sent: str
     received: str | None  # where it differs from what will be sent
+    at: float  # its sentAt
 
 
 _REQUEST, _EVENT = RequestSchema(), EventSchema()
@@ -118,6 +122,7 @@ def read(body: bytes) -> Request:
         event_list=values["eventList"],
         signature=values.get("signature"),
         client_time=values.get("clientTime"),
+        session=values.get("session"),
         reset=values.get("reset", False),
         anonymised="userId" in values and values["userId"] is None,
     )
@@ -160,9 +165,8 @@ def accept_one(
     sent = strict_json.dumps(values)
     if len(sent.encode()) > EVENT_BYTES:
         raise InvalidRequest("", {"_schema": [f"Longer than {EVENT_BYTES} bytes as JSON."]})
-    return Event(
-        values["eventId"], sent, None if values == received else strict_json.dumps(received)
-    )
+    unlike = None if values == received else strict_json.dumps(received)
+    return Event(values["eventId"], sent, unlike, values["sentAt"])
 
 
 def _load(schema: Schema, members: Any) -> dict[str, Any]:

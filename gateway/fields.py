@@ -70,6 +70,13 @@ class OptionalName(Text):
         return super().deserialize(value, *args, **kwargs)
 
 
+class Token(fields.String):
+    """A text that we handed out once; anything else is as if it were not there."""
+
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return value if isinstance(value, str) else None
+
+
 class AttributionSource(Text):
     """A Text of up to 1024 characters of printable ASCII."""
 

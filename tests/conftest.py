@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,7 +16,7 @@ from gateway.app import create_app
 from gateway.sandbox import Sandbox
 from gateway.settings import Settings, load
 
-from .support import Gateway, environment
+from .support import Gateway, Start, Stored, environment, write_sites
 
 
 @pytest.fixture
@@ -41,6 +44,33 @@ def app(settings: Settings) -> Flask:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def start(environ: dict[str, str]) -> Start:
+    """A gateway with other settings than the suite's usual ones, or other sites."""
+
+    def started(sites: str = "", **changes: str) -> FlaskClient:
+        if sites:
+            write_sites(Path(environ["GATEWAY_SITES"]), sites)
+        return create_app(load({**environ, **changes})).test_client()
+
+    return started
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Stored:
+    """The records in the queue's file, oldest first."""
+
+    def read() -> list[dict[str, Any]]:
+        path = tmp_path / "queue.db"
+        if not path.is_file():
+            return []
+        with closing(sqlite3.connect(path)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute("SELECT * FROM queue ORDER BY id")]
+
+    return read
 
 
 @pytest.fixture

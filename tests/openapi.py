@@ -179,6 +179,11 @@ COOKIE: Json = {
     "description": "`pz_sid_<site>`, the session cookie, where it is new or due for renewal.",
     "schema": {"type": "string"},
 }
+TAG: Json = {
+    "description": "The session tag, to be sent back as `session`; absent where the caller gave a "
+    "`sessionId`, or the events' session is over.",
+    "schema": {"type": "string"},
+}
 
 
 def document() -> Json:
@@ -236,13 +241,14 @@ def _put_events() -> Json:
         "responses": {
             "200": {
                 "description": "Some events are stored durably, the others refused.",
-                "headers": {"Set-Cookie": COOKIE},
+                "headers": {"Set-Cookie": COOKIE, "X-Gateway-Session": TAG},
                 "content": _json(_ref("PartlyAccepted")),
             },
             "204": {
                 "description": "Every event is stored durably, or needs not be: see the reason.",
                 "headers": {
                     "Set-Cookie": COOKIE,
+                    "X-Gateway-Session": TAG,
                     "X-Gateway-Reason": {
                         "description": "Why nothing was queued; absent where it was.",
                         "schema": {"enum": ["duplicate", "gpc", "dnt", "bot"]},

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import requests
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from gateway.sandbox import Sandbox
 
@@ -42,6 +44,9 @@ origins = []
 region = "us-east-1"
 allow_missing_origin = true
 """
+
+Start = Callable[..., FlaskClient]  # the fixture `start`
+Stored = Callable[[], list[dict[str, Any]]]  # the fixture `stored`
 
 Value = TypeVar("Value")
 
@@ -110,6 +115,16 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def post(client: FlaskClient, body: Any = None, **headers: str | None) -> TestResponse:
+    """Post as a page of the site `shop` does; a header that is None is not sent."""
+    data = body if isinstance(body, bytes) else json.dumps(beacon() if body is None else body)
+    named = {"Origin": ORIGIN, "Content-Type": "text/plain"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    sent = {name: value for name, value in named.items() if value is not None}
+    return client.post("/events", data=data, headers=sent)
 
 
 class Gateway:

@@ -6,10 +6,8 @@ import hashlib
 import hmac
 import json
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from http.cookies import Morsel, SimpleCookie
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +17,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.app import create_app
 from gateway.sessions import Session, Sessions
-from gateway.settings import load
 
-from .support import ORIGIN, SITES, TRACKING_ID, beacon, event, write_sites
+from .support import ORIGIN, SITES, TRACKING_ID, Start, Stored, beacon, event, post
 
 SECRET = "a-secret-of-the-suite"  # as in the fixture `environ`
 COOKIE = "pz_sid_shop"
@@ -39,50 +35,12 @@ TYPES = {
 }
 
 Json = dict[str, Any]
-Start = Callable[..., FlaskClient]
 
 
 @pytest.fixture
-def start(environ: dict[str, str]) -> Start:
-    """A gateway with other settings than the suite's usual ones, or other sites."""
-
-    def started(sites: str = "", **changes: str) -> FlaskClient:
-        if sites:
-            write_sites(Path(environ["GATEWAY_SITES"]), sites)
-        return create_app(load({**environ, **changes})).test_client()
-
-    return started
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Callable[[], list[Json]]:
-    """The records in the queue's file, oldest first."""
-
-    def read() -> list[Json]:
-        path = tmp_path / "queue.db"
-        if not path.is_file():
-            return []
-        with closing(sqlite3.connect(path)) as db:
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute("SELECT * FROM queue ORDER BY id")]
-
-    return read
-
-
-@pytest.fixture
-def nothing_stored(stored: Callable[[], list[Json]]) -> Iterator[None]:
+def nothing_stored(stored: Stored) -> Iterator[None]:
     yield
     assert stored() == []
-
-
-def post(client: FlaskClient, body: Any = None, **headers: str | None) -> TestResponse:
-    """Post as a page of the site `shop` does; a header that is None is not sent."""
-    data = body if isinstance(body, bytes) else json.dumps(beacon() if body is None else body)
-    named = {"Origin": ORIGIN, "Content-Type": "text/plain"} | {
-        name.replace("_", "-"): value for name, value in headers.items()
-    }
-    sent = {name: value for name, value in named.items() if value is not None}
-    return client.post("/events", data=data, headers=sent)
 
 
 def assert_stored_durably(response: TestResponse) -> None:
@@ -123,7 +81,7 @@ def cookie(response: TestResponse) -> Morsel[str] | None:
 def session_of(response: TestResponse, sessions: Sessions = SHOP) -> Session:
     morsel = cookie(response)
     assert morsel is not None
-    session = sessions.read(morsel.value, time.time())
+    session = sessions.read(morsel.value)
     assert session is not None
     return session
 
@@ -132,7 +90,7 @@ def session_of(response: TestResponse, sessions: Sessions = SHOP) -> Session:
 
 
 def test_an_accepted_event_is_in_the_file_before_the_answer(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     before = time.time()
     given = event(sentAt=1763880000.25, properties={"colour": "red"})
@@ -149,7 +107,7 @@ def test_an_accepted_event_is_in_the_file_before_the_answer(
 
 
 def test_the_file_says_only_what_came_where_that_is_sent(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     assert_stored_durably(post(client, beacon(event(sentAt=1763880000.25))))
     [record] = stored()
@@ -159,7 +117,7 @@ def test_the_file_says_only_what_came_where_that_is_sent(
 
 @pytest.mark.parametrize("name", ["shop", TRACKING_ID])
 def test_a_site_is_known_by_its_key_and_its_tracking_id(
-    client: FlaskClient, stored: Callable[[], list[Json]], name: str
+    client: FlaskClient, stored: Stored, name: str
 ) -> None:
     assert_stored_durably(post(client, beacon(trackingId=name)))
     assert [record["site"] for record in stored()] == ["shop"]
@@ -177,22 +135,20 @@ def test_a_site_is_known_by_its_key_and_its_tracking_id(
     ],
 )
 def test_the_content_type_does_not_matter(
-    client: FlaskClient, stored: Callable[[], list[Json]], content_type: str | None
+    client: FlaskClient, stored: Stored, content_type: str | None
 ) -> None:
     assert_stored_durably(post(client, Content_Type=content_type))
     assert len(stored()) == 1
 
 
-def test_up_to_100_events_are_stored_in_their_order(
-    client: FlaskClient, stored: Callable[[], list[Json]]
-) -> None:
+def test_up_to_100_events_are_stored_in_their_order(client: FlaskClient, stored: Stored) -> None:
     events = [event() for _ in range(100)]
     assert_stored_durably(post(client, beacon(*events)))
     assert [record["event_id"] for record in stored()] == [one["eventId"] for one in events]
 
 
 def test_a_server_may_leave_out_the_origin_where_its_site_allows(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     body = beacon(trackingId="servers", sessionId="s-1")
     assert_stored_durably(post(client, body, Origin=None))
@@ -203,9 +159,7 @@ def test_a_subdomain_may_send_where_its_site_has_a_wildcard(client: FlaskClient)
     assert_stored_durably(post(client, Origin="https://a.b.shop.example.org"))
 
 
-def test_text_reaches_the_file_unchanged(
-    client: FlaskClient, stored: Callable[[], list[Json]]
-) -> None:
+def test_text_reaches_the_file_unchanged(client: FlaskClient, stored: Stored) -> None:
     letters = [chr(code) for code in (*range(1, 0x300), *range(0x2000, 0x2070))]
     letters += ["\ud7ff", "\ue000", "\ufeff", "\ufffd", "\uffff", "\U0001f6d2", "\U0010ffff"]
     texts = ["".join(letters[at : at + 100]) for at in range(0, len(letters), 100)]
@@ -219,7 +173,7 @@ def test_text_reaches_the_file_unchanged(
 
 
 def test_the_valid_events_of_a_request_are_stored_and_the_others_named(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     good, late = event(), event()
     response = post(client, beacon(good, event(itemId=""), event(itemid="x"), None, late))
@@ -244,7 +198,7 @@ def test_the_valid_events_of_a_request_are_stored_and_the_others_named(
 
 
 def test_a_duplicate_is_answered_with_its_reason_and_not_stored_again(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     body = beacon(event())
     assert_stored_durably(post(client, body))
@@ -254,9 +208,7 @@ def test_a_duplicate_is_answered_with_its_reason_and_not_stored_again(
     assert len(stored()) == 1
 
 
-def test_only_the_sites_own_event_types_are_taken(
-    start: Start, stored: Callable[[], list[Json]]
-) -> None:
+def test_only_the_sites_own_event_types_are_taken(start: Start, stored: Stored) -> None:
     client = start(SITES.replace("[sites.media]", 'event_types = ["view"]\n\n[sites.media]'))
     assert_stored_durably(post(client, beacon(event(eventType="view"))))
     body = assert_refused(post(client, beacon(event(eventType="click"))), 400, "invalid_event")
@@ -343,7 +295,7 @@ def padded(size: int) -> bytes:
 
 
 def test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not(
-    start: Start, stored: Callable[[], list[Json]]
+    start: Start, stored: Stored
 ) -> None:
     client = start(GATEWAY_MAX_BODY_BYTES="1000")
     assert_stored_durably(post(client, padded(1000)))
@@ -364,7 +316,7 @@ def test_a_body_over_the_limit_is_refused_whatever_it_says_it_is(
 
 @pytest.mark.parametrize(("size", "taken"), [(1000, True), (1001, False), (100_000, False)])
 def test_a_chunked_body_is_measured_as_it_is_read(
-    start: Start, stored: Callable[[], list[Json]], size: int, taken: bool
+    start: Start, stored: Stored, size: int, taken: bool
 ) -> None:
     client = start(GATEWAY_MAX_BODY_BYTES="1000")
     response = client.post(
@@ -380,9 +332,7 @@ def test_a_chunked_body_is_measured_as_it_is_read(
     assert len(stored()) == int(taken)
 
 
-def test_a_full_queue_answers_503_and_keeps_what_it_has(
-    start: Start, stored: Callable[[], list[Json]]
-) -> None:
+def test_a_full_queue_answers_503_and_keeps_what_it_has(start: Start, stored: Stored) -> None:
     client = start(GATEWAY_QUEUE_MAX_BYTES=str(256 * 1024))
     accepted = 0
     while (response := post(client, beacon(*(event() for _ in range(100))))).status_code == 204:
@@ -508,7 +458,7 @@ def test_a_new_visitor_gets_a_cookie_for_the_site_alone(client: FlaskClient) -> 
 
 
 def test_the_cookie_carries_the_session_on_and_is_not_sent_anew(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     first = session_of(post(client))
     for _ in range(3):
@@ -524,9 +474,7 @@ def token(age: float, sessions: Sessions = SHOP) -> str:
     return sessions.sign(Session("known", moment, moment))
 
 
-def test_a_cookie_of_which_a_tenth_is_over_is_renewed(
-    client: FlaskClient, stored: Callable[[], list[Json]]
-) -> None:
+def test_a_cookie_of_which_a_tenth_is_over_is_renewed(client: FlaskClient, stored: Stored) -> None:
     client.set_cookie(COOKIE, token(30 * 6 + 1))
     session = session_of(post(client))
     assert session.id == "known"
@@ -556,7 +504,7 @@ def test_a_cookie_signed_with_an_older_key_still_counts(start: Start) -> None:
     assert session_of(post(client), Sessions("shop", ["newest"], 30)).id == "known"
 
 
-def test_sites_never_share_a_session(client: FlaskClient, stored: Callable[[], list[Json]]) -> None:
+def test_sites_never_share_a_session(client: FlaskClient, stored: Stored) -> None:
     foreign = Sessions("media", [SECRET], 30)
     client.set_cookie(COOKIE, token(1, foreign))
     client.set_cookie("pz_sid_media", token(1, foreign))
@@ -594,7 +542,7 @@ def test_a_malformed_cookie_begins_a_new_session(client: FlaskClient, header: st
 
 
 def test_a_given_session_is_taken_as_it_is_and_sets_no_cookie(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     client.set_cookie(COOKIE, token(400))
     response = post(client, beacon(sessionId="given"))
@@ -605,7 +553,7 @@ def test_a_given_session_is_taken_as_it_is_and_sets_no_cookie(
 
 @pytest.mark.parametrize("placeholder", ["null", "undefined", "", " "])
 def test_a_placeholder_for_the_session_leaves_it_to_the_cookie(
-    client: FlaskClient, stored: Callable[[], list[Json]], placeholder: str
+    client: FlaskClient, stored: Stored, placeholder: str
 ) -> None:
     client.set_cookie(COOKIE, token(1))
     assert_stored_durably(post(client, beacon(sessionId=placeholder)))
@@ -614,14 +562,14 @@ def test_a_placeholder_for_the_session_leaves_it_to_the_cookie(
 
 @pytest.mark.parametrize("placeholder", ["null", "undefined", "NaN", "[object Object]", "", " "])
 def test_a_placeholder_for_the_user_is_an_anonymous_visitor(
-    client: FlaskClient, stored: Callable[[], list[Json]], placeholder: str
+    client: FlaskClient, stored: Stored, placeholder: str
 ) -> None:
     assert_stored_durably(post(client, beacon(userId=placeholder)))
     assert [record["user_id"] for record in stored()] == [None]
 
 
 def test_reset_ends_the_session_and_its_events_begin_the_next(
-    client: FlaskClient, stored: Callable[[], list[Json]]
+    client: FlaskClient, stored: Stored
 ) -> None:
     before = session_of(post(client))
     after = session_of(post(client, beacon(reset=True)))
@@ -636,9 +584,7 @@ def test_a_refused_request_does_not_end_the_session(client: FlaskClient) -> None
     assert session_of(post(client)).id == "known"
 
 
-def test_where_a_site_has_a_secret_only_a_signed_user_counts(
-    start: Start, stored: Callable[[], list[Json]]
-) -> None:
+def test_where_a_site_has_a_secret_only_a_signed_user_counts(start: Start, stored: Stored) -> None:
     client = start(SITES.replace("[sites.media]", 'user_secret = "s3"\n\n[sites.media]'))
     proof = hmac.new(b"s3", "u-\u00fc".encode(), hashlib.sha256).hexdigest()
     for members in (
@@ -700,11 +646,9 @@ origins = ["https://shop.example.com"]
 """
 
 
-def test_a_cookie_for_cross_site_use_is_always_secure(start: Start) -> None:
-    morsel = cookie(post(start(COOKIES + 'cookie_samesite = "None"')))
-    assert morsel is not None
-    assert morsel["samesite"] == "None"
-    assert morsel["secure"]
+def test_a_cookie_for_cross_site_use_is_always_secure_and_partitioned(start: Start) -> None:
+    [header] = post(start(COOKIES + 'cookie_samesite = "None"')).headers.getlist("Set-Cookie")
+    assert {"Secure", "HttpOnly", "SameSite=None", "Partitioned"} <= set(header.split("; "))
 
 
 def test_the_cookies_domain_is_the_sites(start: Start) -> None:

@@ -96,6 +96,7 @@ def test_a_request_is_read_whole() -> None:
         sessionId="s-1",
         signature="00ff",
         clientTime=1763880000250,
+        session="tag",
         reset=True,
     )
     assert read(body) == events.Request(
@@ -105,6 +106,7 @@ def test_a_request_is_read_whole() -> None:
         event_list=[{"any": "thing"}],
         signature="00ff",
         client_time=1763880000.25,
+        session="tag",
         reset=True,
         anonymised=False,
     )
@@ -682,7 +684,7 @@ DIFFERENCES: dict[tuple[str, str], Any] = {
     ("sessionId", "empty"): True,
 }
 # Members beside PutEvents' that are our own.
-OURS = {"signature", "clientTime", "reset"}
+OURS = {"signature", "clientTime", "session", "reset"}
 
 KEYWORDS = {"type", "documentation", "sensitive", "members", "required", "member"} | {
     "min",
