@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -108,6 +109,13 @@ class Event(NamedTuple):
 _REQUEST, _EVENT = RequestSchema(), EventSchema()
 
 
+@cache  # one for each set of members, of which a schema has a few hundred
+def _of_shape(schema: Schema, members: frozenset[str]) -> Schema:
+    """The schema for objects with these of its members: marshmallow looks at absent ones too."""
+    required = {name for name, field in schema.fields.items() if field.required}
+    return type(schema)(only=members | required)
+
+
 def read(body: bytes) -> Request:
     """Read a request's body; raise InvalidRequest where nothing of it can be accepted."""
     try:
@@ -173,10 +181,10 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
     """Load one JSON object, where null means that a known member is not set."""
     if not isinstance(members, dict):
         raise InvalidRequest("Not a JSON object", {"_schema": ["Not a JSON object."]})
+    known = schema.fields
+    given = {name: v for name, v in members.items() if v is not None or name not in known}
     try:
-        known = schema.fields
-        given = {name: v for name, v in members.items() if v is not None or name not in known}
-        return dict(schema.load(given))
+        return dict(_of_shape(schema, frozenset(known.keys() & given)).load(given))
     except ValidationError as error:
         wrong = islice(error.messages_dict.items(), MOST_ERRORS)
         errors = {name: _explain(schema, name, why) for name, why in wrong}

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
+import orjson
+
 # NUL and lone surrogates: legal JSON escapes that UTF-8 databases and AWS cannot hold.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -37,7 +39,10 @@ def loads(text: bytes | str) -> Any:
 
 def dumps(value: Any) -> str:
     """Encode compactly, text as it is."""
-    return _ENCODER.encode(value)
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits
+        return _ENCODER.encode(value)
 
 
 def _measure(text: str) -> None:
