@@ -34,6 +34,7 @@ bench: .venv/.installed-test
 # The long run of the conservation test: SOAK_SECONDS and SOAK_SEED choose another one.
 soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/test_conservation.py tests/test_sqs.py
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py
 
 # Needed after a change of static/*.src.js only; who runs the gateway needs no build.
 # A build that was never committed was never served, and goes.

@@ -1,0 +1,100 @@
+"""Coverage-guided fuzzing of the rooms that read what strangers send: `python -m tests.fuzz_rooms`.
+
+Takes libFuzzer's options, such as `-seed=1 -runs=1000`. A process of its own: it ends as atheris
+likes, and its instrumentation would slow down other tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import atheris
+
+with atheris.instrument_imports(include=["gateway"]):
+    from gateway import events, origins, strict_json
+    from gateway.sessions import Sessions
+
+from .malformed import Attacker
+from .nasty import JSONS, TEXTS
+from .support import ORIGIN
+
+NOW = 1_763_880_000.0
+OWN = origins.pattern([ORIGIN, "https://*.shop.example.org", "http://[::1]:8000"])
+SESSIONS = Sessions("shop", ["newer", "older"], 30)
+GOOD = SESSIONS.visit(None, NOW, lambda: "0" * 32)[1]
+
+
+def read_body(data: bytes) -> None:
+    """What is accepted is accepted again as it is; all else raises InvalidRequest."""
+    try:
+        request = events.read(data)
+    except events.InvalidRequest:
+        return
+    accepted, errors = events.accept(request, event_types=(), now=NOW, new_id=lambda: "an-id")
+    assert len(accepted) + len(errors) == len(request.event_list)
+    for item in accepted:
+        assert len(item.sent.encode()) <= events.EVENT_BYTES
+        values = json.loads(item.sent)
+        again = events.accept_one(values, (), now=NOW, shift=0.0, new_id=str)
+        assert json.loads(again.sent) == values
+
+
+def read_json(data: bytes) -> None:
+    """What is read can be written and read again; all else raises InvalidJson."""
+    try:
+        value = strict_json.loads(data)
+    except strict_json.InvalidJson:
+        return
+    if not re.search(r"\binf\b", shown := repr(value)):  # 1e999 is one to Python
+        assert repr(strict_json.loads(strict_json.dumps(value))) == shown
+
+
+def read_token(data: bytes) -> None:
+    """No token stands for a session that was not signed."""
+    assert SESSIONS.read(data.decode("latin-1"), NOW) in (None, SESSIONS.read(GOOD, NOW))
+
+
+def match_origin(data: bytes) -> None:
+    """No origin but a site's own is let in."""
+    origin = data.decode("latin-1")
+    if OWN.match(origin):
+        assert origin in (ORIGIN, "http://[::1]:8000") or origin.endswith(".shop.example.org")
+        assert origins.normalise(origin) == origin
+
+
+ROOMS = [read_body, read_json, read_token, match_origin]
+
+
+def one_input(data: bytes) -> None:
+    """The first byte chooses the room."""
+    if data:
+        ROOMS[data[0] % len(ROOMS)](data[1:])
+
+
+def write_seeds(folder: Path) -> None:
+    """Where the search begins: what is valid, and what is known to be nasty."""
+    texts = [text.encode("utf-8", "surrogatepass") for text in TEXTS]
+    bodies = [Attacker(number).body() for number in range(100)]
+    seeds = [
+        *(b"\0" + body for body in [*JSONS, *bodies]),
+        *(b"\1" + body for body in [*JSONS, *bodies]),
+        *(b"\2" + token for token in [GOOD.encode(), *texts]),
+        *(b"\3" + ORIGIN.encode() + text for text in [b"", *texts]),
+    ]
+    for number, seed in enumerate(seeds):
+        (folder / str(number)).write_bytes(seed)
+    names = [*events.RequestSchema().fields, *events.EventSchema().fields, "eventAttributionSource"]
+    pieces = [f'\\"{name}\\":' for name in names] + ["\\\\ud800", "e999", "null", "[{", "}]"]
+    (folder / "words.dict").write_text("".join(f'"{piece}"\n' for piece in pieces))
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as name:
+        write_seeds(Path(name))
+        options = ["-max_len=8192", f"-dict={name}/words.dict", f"-artifact_prefix={name}/", name]
+        atheris.Setup([*sys.argv, *options], one_input)
+        atheris.Fuzz()
