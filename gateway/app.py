@@ -12,9 +12,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import admin, collect, demo, demo_site, health, logs, metrics, origins, static_files
+from gateway.ledger import Ledger
 from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
+from gateway.trail import open_trail
 
 PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
 EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Session"]
@@ -32,7 +34,8 @@ def create_app(settings: Settings) -> Flask:
         shop = demo_site.among(settings.sites)
         inbox = window = demo.Window(inbox, shop.key)
         app.register_blueprint(demo.blueprint(shop, window, settings.demo))
-    app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox))
+    ledger = Ledger(open_trail(settings))
+    app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox, ledger))
     condition = partial(delivery_condition, settings)
     app.register_blueprint(health.blueprint(inbox, condition))
     if settings.admin_token:

@@ -26,6 +26,8 @@ class Call(NamedTuple):
 class CallFailed(Exception):
     """A call was not accepted; `reason` is a short code, the message is AWS's or boto3's."""
 
+    request_id: str | None = None  # AWS's, where it answered
+
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway import check, operate
+    from gateway import check, operate, trace
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -63,6 +63,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
 
     operate.add_commands(commands)
     check.add_command(commands)
+    trace.add_command(commands)
 
     snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
     snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")
@@ -92,18 +93,21 @@ def _forward(options: argparse.Namespace) -> int:
     from gateway.forwarder import Forwarder
     from gateway.personalize import Personalize
     from gateway.queues.urls import open_outbox, queue_status
+    from gateway.redact import Redactor
     from gateway.settings import load
+    from gateway.trail import open_trail
 
     logs.configure()
     settings = load(os.environ)
     lease, outbox = open_outbox(settings, once=options.once)
-    pulse = metering.Pulse(lease.report)
+    trail, redactor = open_trail(settings), Redactor(settings.redact)
+    pulse = metering.Pulse(settings, lease.report, trail)
     if options.metrics_port is not None:
-        metering.serve(options.metrics_port, settings, pulse)
+        metering.serve(options.metrics_port, pulse)
     rates = {site.key: site.calls_per_second for site in settings.sites.values()}
     forwarder = Forwarder(
-        metering.Settling(outbox),
-        metering.sending(Personalize(settings.sites).send),
+        metering.Settling(outbox, trail),
+        metering.Sending(Personalize(settings.sites).send, trail, redactor),
         max_age=settings.max_age,
         calls_per_second=lambda site: rates.get(site, float("inf")),
         report=pulse.report,

@@ -14,13 +14,16 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from gateway import events, metrics
 from gateway.doors import Door, Visitor
+from gateway.ledger import Ledger
 from gateway.queues import Inbox, QueueError, Record
 from gateway.refusals import Refusal
 from gateway.sessions import Visit
 from gateway.sites import Site
 
 
-def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbox) -> Blueprint:
+def blueprint(
+    sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbox, ledger: Ledger
+) -> Blueprint:
     """The route, with all that it needs handed in."""
     routes = Blueprint("collect", __name__)
     doors: dict[str, Door] = {}
@@ -29,28 +32,43 @@ def blueprint(sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbo
 
     @routes.post("/events")
     def put_events() -> Response:
-        now = time.time()
-        wanted = _read(_body())
-        door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
-        accepted, errors = events.accept(
-            wanted, event_types=door.site.event_types, now=now, new_id=lambda: str(uuid4())
-        )
-        if errors:
-            metrics.REFUSED.labels(door.site.key, "invalid_event").inc(len(errors))
-        if not accepted:
-            what = {"eventList": errors}
-            raise Refusal(400, "invalid_event", "No event of the list is valid", what)
-        times = [event.at for event in accepted]
-        visitor = door.visitor(wanted, times, request.cookies.get(door.cookie), now)
-        new = sum(_store(inbox, _records(door.site.key, visitor, accepted, now)))
-        _count(door.site.key, visitor, len(accepted), new)
-        response = _answer(len(accepted), errors)
-        if not new and not errors:
-            response.headers["X-Gateway-Reason"] = "duplicate"
-        _hand_out(response, door, visitor.visit)
-        return response
+        now, wanted = time.time(), None
+        try:
+            wanted = _read(_body())
+            door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
+            return _take(door, wanted, inbox, ledger, now)
+        except Refusal as refusal:
+            if refusal.reason != "invalid_event":  # of which each event has been told
+                known = doors.get(wanted.tracking_id) if wanted else None
+                ledger.turned_away(known.site.key if known else "", wanted, refusal, now)
+            raise
 
     return routes
+
+
+def _take(door: Door, wanted: events.Request, inbox: Inbox, ledger: Ledger, now: float) -> Response:
+    """What is valid into the queue, and the answer."""
+    site = door.site
+    accepted, errors = events.accept(
+        wanted, event_types=site.event_types, now=now, new_id=lambda: str(uuid4())
+    )
+    if errors:
+        ledger.invalid(site.key, wanted, errors, now)
+    if not accepted:
+        what = {"eventList": errors}
+        raise Refusal(400, "invalid_event", "No event of the list is valid", what)
+    times = [event.at for event in accepted]
+    visitor = door.visitor(wanted, times, request.cookies.get(door.cookie), now)
+    records = _records(site.key, visitor, accepted, now)
+    new = _store(inbox, records)
+    ledger.stored(records, new, time.time())
+    if visitor.anonymous_because:
+        metrics.ANONYMISED.labels(site.key, visitor.anonymous_because).inc(len(records))
+    response = _answer(len(accepted), errors)
+    if not any(new) and not errors:
+        response.headers["X-Gateway-Reason"] = "duplicate"
+    _hand_out(response, door, visitor.visit)
+    return response
 
 
 def _body() -> bytes:
@@ -108,14 +126,6 @@ def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
         return inbox.put(records)
     except QueueError as error:
         raise Refusal(503, error.reason, "The queue cannot take events now") from error
-
-
-def _count(site: str, visitor: Visitor, accepted: int, new: int) -> None:
-    metrics.ACCEPTED.labels(site).inc(new)
-    if new < accepted:
-        metrics.DUPLICATES.labels(site).inc(accepted - new)
-    if visitor.anonymous_because:
-        metrics.ANONYMISED.labels(site, visitor.anonymous_because).inc(accepted)
 
 
 def _answer(accepted: int, errors: Mapping[int, events.Errors]) -> Response:

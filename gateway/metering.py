@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count, repeat
+from secrets import token_hex
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -16,33 +18,62 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway import metrics
 from gateway.batches import Call, CallFailed
 from gateway.queues import Burial, Condition, Outbox, Release, Taken
+from gateway.redact import Redactor
 from gateway.settings import Settings
+from gateway.trail import Trail, steps
+from gateway.trail.steps import Request
 
 
-def sending(send: Callable[[Call], None]) -> Callable[[Call], None]:
-    """`send`, counted by what became of the call."""
+class Sending:
+    """`send`, which returns AWS's request ID, with each call counted and in the trail.
 
-    def counted(call: Call) -> None:
-        outcome, started = "unexpected", time.monotonic()
+    The message of a failure quotes no value that is to be masked.
+    """
+
+    def __init__(
+        self, send: Callable[[Call], str | None], trail: Trail, redactor: Redactor
+    ) -> None:
+        self._send = send
+        self._trail = trail
+        self._redactor = redactor
+        self._names = map("{}-{}".format, repeat(token_hex(3)), count(1))
+
+    def __call__(self, call: Call) -> None:
+        """Make it; raises CallFailed."""
+        request = Request(next(self._names), time.time(), call.site, len(call.taken))
+        self._trail.note(steps.sent, request, call)
+        started, outcome, message = time.monotonic(), "unexpected", None
         try:
-            send(call)
+            aws_id = self._send(call)
             outcome = "accepted"
         except CallFailed as failure:
-            outcome = failure.reason
+            outcome, aws_id = failure.reason, failure.request_id
+            message = self._masked(failure, call)
+            failure.args = (message,)
+            raise
+        except Exception as error:
+            aws_id, message = None, self._masked(error, call)
             raise
         finally:
+            seconds = time.monotonic() - started
             metrics.CALLS.labels(call.site, outcome).inc()
-            metrics.CALL_SECONDS.labels(call.site).observe(time.monotonic() - started)
+            metrics.CALL_SECONDS.labels(call.site).observe(seconds)
             metrics.CALL_EVENTS.observe(len(call.taken))
+            answer = request._replace(
+                seconds=seconds, outcome=outcome, message=message, aws_request_id=aws_id
+            )
+            self._trail.note(steps.answered, answer, call)
 
-    return counted
+    def _masked(self, error: Exception, call: Call) -> str:
+        return self._redactor.message(str(error), [item.record.event for item in call.taken])
 
 
 class Settling:
-    """An outbox whose settlements are counted."""
+    """An outbox whose settlements are counted, and whose dead letters are in the trail."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, trail: Trail) -> None:
         self._outbox = outbox
+        self._trail = trail
         self._foreign = 0
         self.take, self.close = outbox.take, outbox.close
 
@@ -55,6 +86,7 @@ class Settling:
             metrics.DELIVERED.labels(item.record.site).inc()
         for burial in buried:
             metrics.DEAD_LETTERS.labels(burial.taken.record.site, burial.reason).inc()
+        self._trail.note(steps.buried, buried, time.time())
         for release in released:
             if release.attempts:
                 metrics.RETRIES.labels(release.taken.record.site).inc()
@@ -80,10 +112,16 @@ class Pulse:
     """A forwarder's last word on how it is going, which it has every second or so."""
 
     def __init__(
-        self, report: Callable[[Condition], None], clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        report: Callable[[Condition], None],
+        trail: Trail,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`report` hears it too."""
+        """`report` hears it too, and the trail how much waits."""
+        self._settings = settings
         self._report = report
+        self._trail = trail
         self._clock = clock
         self.condition: Condition | None = None
 
@@ -91,6 +129,12 @@ class Pulse:
         """Keep it, and pass it on."""
         self.condition = condition
         self._report(condition)
+        if not self._settings.on_sqs:  # which is asked by whoever wants to know
+            self._trail.note(steps.depth, self._settings, condition.at)
+
+    def exposition(self) -> bytes:
+        """All metrics, in Prometheus' text format."""
+        return metrics.exposition(metrics.state_of_queue(self._settings, self.condition))
 
     def health(self) -> tuple[HTTPStatus, dict[str, Any]]:
         """200 with the condition, 503 where the loop is stuck."""
@@ -102,14 +146,13 @@ class Pulse:
         return HTTPStatus.OK, {"status": "ok", **asdict(condition)}
 
 
-def serve(port: int, settings: Settings, pulse: Pulse) -> ThreadingHTTPServer:
+def serve(port: int, pulse: Pulse) -> ThreadingHTTPServer:
     """Answer on every interface, in a thread that ends with the process. Raises OSError."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                state = metrics.state_of_queue(settings, pulse.condition)
-                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, metrics.exposition(state))
+                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, pulse.exposition())
             elif self.path == "/healthz":
                 status, condition = pulse.health()
                 self._answer(status, "application/json", json.dumps(condition).encode())

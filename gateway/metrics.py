@@ -68,6 +68,9 @@ DEAD_LETTERS = Counter("gateway_dead_letters", "Events given up", ["site", "reas
 REPAIRS = Counter("gateway_queue_repairs", "Damaged files that were set aside")
 FOREIGN = Counter("gateway_sqs_foreign_messages", "Messages received that are not ours")
 
+# Both.
+TRAIL_LOST = Counter("gateway_trail_lost_steps", "Steps that the inspector could not remember")
+
 
 def committed(events: int, seconds: float) -> None:
     """One group commit."""

@@ -59,15 +59,19 @@ class Personalize:
         self._clients: dict[tuple[str | None, ...], Any] = {}
         self._opening = threading.Lock()  # boto3 makes clients one at a time; they are shared then
 
-    def send(self, call: Call) -> None:
-        """Make one call; raise Retry, Misconfigured or Refused where it was not accepted."""
+    def send(self, call: Call) -> str | None:
+        """Make one call; raise Retry, Misconfigured or Refused where it was not accepted.
+
+        AWS's own ID of the request, which its support asks for.
+        """
         site = self._sites.get(call.site)
         if site is None:
             raise Misconfigured("unknown_site", f"the sites file has no [sites.{call.site}]")
         try:
-            self._client(site).put_events(**_request(site, call))
+            return _request_id(self._client(site).put_events(**_request(site, call)))
         except ClientError as error:
             failure = _sorted(error)
+            failure.request_id = _request_id(error.response)
             if isinstance(failure, Misconfigured) and failure.reason != "tracking_id":
                 self._forget(site)
             raise failure from error
@@ -98,6 +102,11 @@ class Personalize:
 def _setup(site: Site) -> tuple[str | None, ...]:
     """What sites may share a client by."""
     return site.region, site.endpoint_url, site.role_arn
+
+
+def _request_id(answer: Mapping[str, Any]) -> str | None:
+    name: str | None = answer.get("ResponseMetadata", {}).get("RequestId")
+    return name
 
 
 def _request(site: Site, call: Call) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Settings:
     dedupe_seconds: int
     demo: str | None
     admin_token: str | None = field(repr=False)
+    redact: tuple[str, ...]
 
     @property
     def on_sqs(self) -> bool:
@@ -47,7 +48,7 @@ class Settings:
 
 
 class Keys(fields.String):
-    """Comma-separated keys → tuple."""
+    """Comma-separated keys or names → tuple."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         keys = tuple(key.strip() for key in value.split(","))
@@ -143,7 +144,14 @@ class EnvironmentSchema(Schema):
         data_key="GATEWAY_ADMIN_TOKEN",
         load_default=None,
         validate=validate.Length(1),
-        metadata={"description": "Bearer token for `/metrics`; without one it is off (404)"},
+        metadata={
+            "description": "Admits to `/metrics` and `/inspect`; without one they are off (404)"
+        },
+    )
+    redact = Keys(
+        data_key="GATEWAY_REDACT",
+        load_default=(),
+        metadata={"description": "Property names masked in the inspector and in logs"},
     )
     demo = fields.String(
         data_key="GATEWAY_DEMO",

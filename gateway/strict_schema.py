@@ -28,14 +28,14 @@ def checked(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, 
 def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
     for name, texts in messages.items():
         place = name if name in known and name.isupper() else f"{where}: {name}"
-        text = _flat(texts)
+        text = flat(texts)
         if text == "Unknown field.":
             nearest = get_close_matches(name, known, 1)
             text = "unknown" + (f" (did you mean {nearest[0]}?)" if nearest else "")
         yield f"{place}: {text}"
 
 
-def _flat(texts: Any) -> str:
+def flat(texts: Any) -> str:
     """marshmallow's messages, which nest for lists, in one line."""
     values = texts.values() if isinstance(texts, dict) else texts
-    return texts if isinstance(texts, str) else " ".join(_flat(value) for value in values)
+    return texts if isinstance(texts, str) else " ".join(flat(value) for value in values)

@@ -18,6 +18,7 @@ from gateway.queues.sqs.held import Message
 from gateway.queues.sqs.receiver import redrive_target
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
+from gateway.trail import Trail
 
 from . import queue_contract as contract
 from .queue_contract import drain, everywhere, ids, record, take_all
@@ -476,9 +477,9 @@ def test_contradictions_stop_the_start(environ, change):
 # --- a forwarder's own health ---
 
 
-def test_a_loop_that_is_stuck_is_not_healthy():
+def test_a_loop_that_is_stuck_is_not_healthy(settings):
     clock = contract.Clock()
-    pulse = metering.Pulse(lambda _: None, clock)
+    pulse = metering.Pulse(settings, lambda _: None, Trail(), clock)
     assert pulse.health()[0] == 200  # it waits for its turn
     pulse.report(Condition(clock(), 3, {"shop": "throttled"}))
     assert pulse.health()[0] == 200

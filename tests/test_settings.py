@@ -104,6 +104,7 @@ def test_the_sites_file_is_sites_toml_of_the_working_directory_by_default(
         ("GATEWAY_MAX_AGE", "60", "max_age", 60),
         ("GATEWAY_DEDUPE_SECONDS", "60", "dedupe_seconds", 60),
         ("GATEWAY_ADMIN_TOKEN", "t", "admin_token", "t"),
+        ("GATEWAY_REDACT", "email, Phone", "redact", ("email", "Phone")),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000", "demo", "http://127.0.0.1:9000"),
     ],
 )
@@ -147,6 +148,7 @@ def test_a_variable_sets_what_it_says(
         ("GATEWAY_DEDUPE_SECONDS", "0"),
         ("GATEWAY_DEDUPE_SECONDS", "hour"),
         ("GATEWAY_ADMIN_TOKEN", ""),
+        ("GATEWAY_REDACT", "email,"),
         ("GATEWAY_DEMO", "aws"),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000/page"),
         ("PORT", "http"),

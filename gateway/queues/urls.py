@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Status
+from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Record, Status
 from gateway.queues.group_commit import unheard
-from gateway.queues.sqlite.dead import SqliteDeadLetters, status
+from gateway.queues.sqlite.dead import SqliteDeadLetters, find, status
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
@@ -70,6 +70,11 @@ def open_dead_letters(settings: Settings) -> DeadLetters:
         url = admin.dead_letter_url(settings.queue, settings.dead_letter_queue)
         return SqsDeadLetters(Queue(settings.queue), Queue(url))
     return SqliteDeadLetters(sqlite_path(settings.queue))
+
+
+def find_queued(settings: Settings, event_id: str) -> list[tuple[Record, int]] | None:
+    """Records that wait, and the calls each was in; None where a queue can't be searched."""
+    return None if settings.on_sqs else find(sqlite_path(settings.queue), event_id)
 
 
 def queue_status(settings: Settings) -> Status:

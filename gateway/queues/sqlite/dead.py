@@ -49,6 +49,16 @@ class SqliteDeadLetters:
         ]
 
 
+def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
+    """The records in a file that wait with this eventId, and the calls that each was in."""
+    database = Database(path, "FULL")
+    with database.reading() as db:
+        query = f"SELECT {COLUMNS}, attempts FROM queue WHERE event_id = ?"
+        rows = db.execute(query, (event_id,)).fetchall()
+    database.close()
+    return [(Record(*values), attempts) for *values, attempts in rows]
+
+
 def status(path: Path) -> Status:
     """What waits in a file; what is in flight, its forwarder says of itself."""
     database = Database(path, "FULL")
