@@ -5,9 +5,11 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 from gateway import logs, processes
-from gateway.settings import load, require_secret_key
+from gateway.last_valid import Copy, LastValid
+from gateway.settings import require_secret_key
 from gateway.strict_schema import SettingsError
 from gateway.supervisor import Supervisor
 
@@ -28,25 +30,34 @@ def on_starting(server):
     """Stop with one line where a setting is wrong, before anything is bound or forked."""
     logs.configure()
     try:
-        settings = load(os.environ)
-        require_secret_key(settings)
+        kept = LastValid(os.environ)
+        require_secret_key(kept.settings)
     except SettingsError as error:
         sys.exit(f"personalize-gateway: {error}")
-    # The workers' counters are files in a folder that they share, so that /metrics can sum them up.
-    server.counters = None
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        server.counters = tempfile.mkdtemp(prefix="personalize-gateway-")
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.counters
-    # The server outlives a reload, which runs this file again.
+    # What the workers share is in a folder of its own, also where gunicorn gives up root for them.
+    server.folder = tempfile.mkdtemp(prefix="personalize-gateway-")
+    os.chown(server.folder, server.cfg.uid, server.cfg.gid)
+    # Their counters are files, so that /metrics can sum them up.
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", server.folder)
+    # A worker that can't boot halts gunicorn, so none reads a sites file that may be broken by
+    # then. The server outlives a reload, which runs this file again.
+    server.sites = Copy(kept, Path(server.folder) / "sites.toml")
     # With SQS, forwarders are started apart.
-    beside = settings.forwarder == "auto" and not settings.on_sqs
-    server.supervisor = Supervisor() if beside else None
+    beside = kept.settings.forwarder == "auto" and not kept.settings.on_sqs
+    server.supervisor = Supervisor(server.sites.environ) if beside else None
 
 
 def when_ready(server):
     """Start the forwarder beside the workers."""
     if server.supervisor:
         server.supervisor.start()
+
+
+def on_reload(server):
+    """Take over the sites file, if it is valid: for the workers, which are replaced next, too."""
+    server.sites.reread()
+    if server.supervisor:
+        server.supervisor.reload()
 
 
 def pre_fork(server, worker):
@@ -57,13 +68,13 @@ def pre_fork(server, worker):
 
 
 def post_fork(server, worker):
-    """Let the worker count on where an earlier one in its slot ended."""
+    """Let the worker count on where an earlier one in its slot ended, and read the copy."""
+    os.environ.update(server.sites.environ())
     processes.count_as(f"web-{worker.slot}")
 
 
 def on_exit(server):
     """End the forwarder, which finishes what is in flight first."""
-    if server.counters:
-        shutil.rmtree(server.counters, ignore_errors=True)
+    shutil.rmtree(server.folder, ignore_errors=True)
     if server.supervisor:
         server.supervisor.stop()

@@ -10,11 +10,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import metrics
 from gateway.queues.group_commit import off_the_loop
+from gateway.readiness import Health
 from gateway.refusals import Refusal
 
 
-def blueprint(token: str, state: Callable[[], metrics.State]) -> Blueprint:
-    """The routes behind the token; `state` is what waits and how delivery is going."""
+def blueprint(
+    token: str, state: Callable[[], metrics.State], examined: Callable[[], Health]
+) -> Blueprint:
+    """The routes behind the token; `state` is what waits and how delivery is going.
+
+    `examined` is what `/readyz` says.
+    """
     routes = Blueprint("admin", __name__)
 
     @routes.before_request
@@ -26,7 +32,8 @@ def blueprint(token: str, state: Callable[[], metrics.State]) -> Blueprint:
 
     @routes.get("/metrics")
     def show_metrics() -> Response:
-        text = off_the_loop(lambda: metrics.exposition(state()))
+        health = examined()
+        text = off_the_loop(lambda: metrics.exposition(state(), health))
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -11,7 +11,19 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import admin, collect, demo, demo_site, health, logs, metrics, origins, static_files
+from gateway import (
+    admin,
+    collect,
+    demo,
+    demo_site,
+    health,
+    logs,
+    metrics,
+    origins,
+    readiness,
+    static_files,
+)
+from gateway.last_valid import problem_of
 from gateway.ledger import Ledger
 from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.refusals import Refusal
@@ -37,9 +49,12 @@ def create_app(settings: Settings) -> Flask:
     ledger = Ledger(open_trail(settings))
     app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox, ledger))
     condition = partial(delivery_condition, settings)
-    app.register_blueprint(health.blueprint(inbox, condition))
+    sites_problem = partial(problem_of, settings.sites_file)
+    examined = partial(readiness.examine, inbox, condition, sites_problem)
+    app.register_blueprint(health.blueprint(examined))
     if settings.admin_token:
-        app.register_blueprint(admin.blueprint(settings.admin_token, partial(_state, settings)))
+        state = partial(_state, settings)
+        app.register_blueprint(admin.blueprint(settings.admin_token, state, examined))
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)

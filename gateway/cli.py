@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from gateway import __version__
-
-if TYPE_CHECKING:
-    from gateway.forwarder import Forwarder
-    from gateway.queues import Lease
-
-PARENT_SECONDS = 0.2  # between looks whether the parent lives
-TURN_SECONDS = 0.5  # between looks whether the queue has become free
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway import check, operate, trace
+    from gateway import check, forward, operate, trace
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -51,16 +40,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    forward = commands.add_parser("forward", help="deliver the queue until stopped")
-    forward.add_argument("--once", action="store_true", help="deliver what is there, then exit")
-    forward.add_argument(
-        "--beside", type=int, metavar="PID", help="stop when this parent process is gone"
-    )
-    forward.add_argument(
-        "--metrics-port", type=int, metavar="N", help="answer /metrics and /healthz on this port"
-    )
-    forward.set_defaults(run=_forward)
-
+    forward.add_command(commands)
     operate.add_commands(commands)
     check.add_command(commands)
     trace.add_command(commands)
@@ -82,73 +62,6 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
 
     commands.add_parser("put-events", help="AWS CLI's put-events, with the same options")
     return parser
-
-
-def _forward(options: argparse.Namespace) -> int:
-    from gateway import logs, processes
-
-    if options.beside:
-        processes.count_as("forwarder")
-    from gateway import metering, metrics
-    from gateway.forwarder import Forwarder
-    from gateway.personalize import Personalize
-    from gateway.queues.urls import open_outbox, queue_status
-    from gateway.redact import Redactor
-    from gateway.settings import load
-    from gateway.trail import open_trail
-
-    logs.configure()
-    settings = load(os.environ)
-    lease, outbox = open_outbox(settings, once=options.once)
-    trail, redactor = open_trail(settings), Redactor(settings.redact)
-    pulse = metering.Pulse(settings, lease.report, trail)
-    if options.metrics_port is not None:
-        metering.serve(options.metrics_port, pulse)
-    rates = {site.key: site.calls_per_second for site in settings.sites.values()}
-    forwarder = Forwarder(
-        metering.Settling(outbox, trail),
-        metering.Sending(Personalize(settings.sites).send, trail, redactor),
-        max_age=settings.max_age,
-        calls_per_second=lambda site: rates.get(site, float("inf")),
-        report=pulse.report,
-        paced=metrics.PACED.observe,
-    )
-
-    def finish(*_signal: object) -> None:
-        forwarder.stop()
-
-    signal.signal(signal.SIGTERM, finish)
-    signal.signal(signal.SIGINT, finish)
-    if options.beside:
-        threading.Thread(target=_stop_with, args=[options.beside, forwarder], daemon=True).start()
-    if options.once and not lease.acquire():
-        print("Another forwarder delivers this queue", file=sys.stderr)
-        return 1
-    if not options.once:
-        _wait_for_turn(lease, forwarder)
-        forwarder.run()
-        return 0
-    forwarder.run_once()
-    left = queue_status(settings).queued
-    if left:
-        print(f"{left} events are still queued", file=sys.stderr)
-    return int(left > 0)
-
-
-def _stop_with(parent: int, forwarder: Forwarder) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    forwarder.stop()
-
-
-def _wait_for_turn(lease: Lease, forwarder: Forwarder) -> None:
-    """Return once the queue is ours, or we are to stop; say once that another one has it."""
-    said = False
-    while not forwarder.stopping and not lease.acquire():
-        if not said:
-            print("Another forwarder delivers this queue; waiting for its turn", file=sys.stderr)
-            said = True
-        time.sleep(TURN_SECONDS)
 
 
 def _snippet(options: argparse.Namespace) -> int:

@@ -70,11 +70,13 @@ class Forwarder:
         calls_per_second: Callable[[str], float] = lambda _site: float("inf"),
         report: Callable[[Condition], None] = lambda _condition: None,
         paced: Callable[[float], None] = lambda _seconds: None,
+        reread: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`calls_per_second(site)` caps a site's rate, and `paced` hears each wait for it.
 
-        `report` hears how delivery is going.
+        `report` hears how delivery is going; `reread` is called for `reload`, and may change what
+        `send` and `calls_per_second` know.
         """
         self._outbox = outbox
         self._send = send
@@ -83,6 +85,7 @@ class Forwarder:
         self._calls_per_second = calls_per_second
         self._report = report
         self._paced = paced
+        self._reread = reread
         self._paces: dict[str, Pace] = {}
         self._repeats = Repeats(log, clock)
         self._rates = threading.Lock()
@@ -95,7 +98,12 @@ class Forwarder:
         self._released: list[Release] = []
         self._events_in_flight = 0
         self._tidied_at = 0.0
+        self._reloading = False
         self.stopping = False
+
+    def reload(self) -> None:
+        """Learn what became of the sites, soon. Safe in a signal handler."""
+        self._reloading = True
 
     def stop(self) -> None:
         """Take no more, finish what is in flight, leave the rest. Safe in a signal handler."""
@@ -117,6 +125,8 @@ class Forwarder:
 
     def step(self) -> bool:
         """Settle, take, send and linger; whether anything is left that may yet be sent."""
+        if self._reloading:
+            self._reload()
         try:
             self._settle()
             taken = self._outbox.take(self._room)
@@ -133,6 +143,14 @@ class Forwarder:
             pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
         )
 
+    def _reload(self) -> None:
+        """The sites may be other ones: pace them anew, and try at once those that waited."""
+        self._reloading = False
+        self._reread()
+        for site, pace in self._paces.items():
+            pace.calls_per_second = self._calls_per_second(site)
+            pace.wait_until = self._clock()
+
     def _pace(self, site: str) -> Pace:
         if site not in self._paces:
             self._paces[site] = Pace(CALLS_AT_ONCE, self._calls_per_second(site))
@@ -145,7 +163,8 @@ class Forwarder:
         if self._clock() - self._tidied_at >= TIDY_EVERY:
             self._tidied_at = self._clock()
             troubles = {site: pace.trouble for site, pace in self._paces.items() if pace.trouble}
-            self._report(Condition(self._clock(), self._events_in_flight, troubles))
+            oldest_at = self._outbox.oldest_at()
+            self._report(Condition(self._clock(), self._events_in_flight, troubles, oldest_at))
             self._outbox.tidy()
 
     def _repair(self) -> None:

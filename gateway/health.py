@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import Callable
 
 from flask import Blueprint, Response, jsonify
 
-from gateway.queues import Condition, Inbox, QueueError
+from gateway.logs import printable
+from gateway.queues import QueueError
+from gateway.readiness import Health
 from gateway.refusals import RETRY_AFTER
 
+log = logging.getLogger(__name__)
 
-def blueprint(inbox: Inbox, condition: Callable[[], Condition | None]) -> Blueprint:
+
+def blueprint(examined: Callable[[], Health]) -> Blueprint:
     """Both routes, for a load balancer to ask. A node that can store is never to be dropped."""
     routes = Blueprint("health", __name__)
+    said: frozenset[tuple[str, str | None]] = frozenset()
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -21,26 +26,26 @@ def blueprint(inbox: Inbox, condition: Callable[[], Condition | None]) -> Bluepr
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        try:
-            inbox.check()
-        except QueueError as error:
-            response = jsonify(
-                {"status": "unavailable", "reason": error.reason, "message": str(error)}
-            )
-            response.status_code = 503
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-            return response
-        why = _degraded(condition(), time.time())
-        return jsonify({"status": "degraded", "degraded": why} if why else {"status": "ok"})
+        nonlocal said
+        health = examined()
+        if health.codes != said:
+            said = health.codes
+            log.log(logging.WARNING if said else logging.INFO, "readyz: %s", printable(str(health)))
+        if health.unavailable:
+            return _unavailable(health.unavailable)
+        complaints = [
+            {name: text for name, text in one._asdict().items() if text} for one in health.degraded
+        ]
+        if complaints:
+            return jsonify({"status": "degraded", "degraded": complaints})
+        return jsonify({"status": "ok"})
 
     return routes
 
 
-def _degraded(condition: Condition | None, now: float) -> list[dict[str, str]]:
-    """Why delivery is not well, if so: a forwarder that is silent, sites that it can't deliver."""
-    if condition is None or condition.is_stale(now):
-        return [{"reason": "forwarder_silent", "message": "No forwarder delivers this queue"}]
-    return [
-        {"reason": "site", "site": site, "message": trouble}
-        for site, trouble in condition.troubles.items()
-    ]
+def _unavailable(error: QueueError) -> Response:
+    answer = {"status": "unavailable", "reason": error.reason, "message": str(error)}
+    response = jsonify(answer)
+    response.status_code = 503
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response

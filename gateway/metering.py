@@ -75,7 +75,7 @@ class Settling:
         self._outbox = outbox
         self._trail = trail
         self._foreign = 0
-        self.take, self.close = outbox.take, outbox.close
+        self.take, self.oldest_at, self.close = outbox.take, outbox.oldest_at, outbox.close
 
     def settle(
         self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from gateway.queues import Condition, QueueError, Status
 from gateway.queues.urls import queue_bytes, queue_status
+from gateway.readiness import Health
 from gateway.settings import Settings
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -94,10 +95,10 @@ def state_of_queue(settings: Settings, condition: Condition | None) -> State:
         return State(condition)
 
 
-def exposition(state: State) -> bytes:
-    """All of it in Prometheus' text format."""
+def exposition(state: State, health: Health | None = None) -> bytes:
+    """All of it in Prometheus' text format; `health` is what a web end's `/readyz` says."""
     gauges = CollectorRegistry()
-    gauges.register(_Gauges(state))
+    gauges.register(_Gauges(state, health))
     counters = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counters = CollectorRegistry()
@@ -106,8 +107,9 @@ def exposition(state: State) -> bytes:
 
 
 class _Gauges(Collector):
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, health: Health | None) -> None:
         self._state = state
+        self._health = health
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         condition, status, queue_bytes = self._state
@@ -118,6 +120,8 @@ class _Gauges(Collector):
             yield GaugeMetricFamily(name, "Bytes that the queue's file takes", queue_bytes)
         if condition is not None:
             yield from _delivery(condition)
+        if self._health is not None:
+            yield from _readiness(self._health)
 
 
 def _queue(status: Status) -> Iterator[GaugeMetricFamily]:
@@ -143,3 +147,25 @@ def _delivery(condition: Condition) -> Iterator[GaugeMetricFamily]:
     for site, why in condition.troubles.items():
         trouble.add_metric([site, why.partition(":")[0]], 1.0)
     yield trouble
+    name = "gateway_forwarder_sites_file_refused"
+    what = "1 where the forwarder goes by an older sites file, because the new one is not valid"
+    yield GaugeMetricFamily(name, what, 0 if condition.sites_file is None else 1)
+
+
+def _readiness(health: Health) -> Iterator[GaugeMetricFamily]:
+    is_ready = health.unavailable is None
+    yield GaugeMetricFamily("gateway_ready", "1 where events can be stored", int(is_ready))
+    unavailable = GaugeMetricFamily(
+        "gateway_unavailable", "1 for the reason why events can't be stored", labels=["reason"]
+    )
+    if health.unavailable:
+        unavailable.add_metric([health.unavailable.reason], 1.0)
+    yield unavailable
+    degraded = GaugeMetricFamily(
+        "gateway_degraded",
+        "1 for each reason why delivery is not well",
+        labels=["reason", "site"],
+    )
+    for complaint in health.degraded:
+        degraded.add_metric([complaint.reason, complaint.site or ""], 1.0)
+    yield degraded

@@ -55,7 +55,7 @@ class Personalize:
     """PutEvents for every site, each with its own tracking ID, region and role."""
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
-        self._sites = sites
+        self.sites = sites  # another mapping may take its place at any time
         self._clients: dict[tuple[str | None, ...], Any] = {}
         self._opening = threading.Lock()  # boto3 makes clients one at a time; they are shared then
 
@@ -64,7 +64,7 @@ class Personalize:
 
         AWS's own ID of the request, which its support asks for.
         """
-        site = self._sites.get(call.site)
+        site = self.sites.get(call.site)
         if site is None:
             raise Misconfigured("unknown_site", f"the sites file has no [sites.{call.site}]")
         try:

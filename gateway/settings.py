@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ KUBERNETES = re.compile(r"GATEWAY_(PORT(_.*)?|SERVICE_.*)")
 class Settings:
     """Everything that the environment decides; sizes in bytes, ages in seconds."""
 
+    sites_file: Path
     sites: Mapping[str, Site]
     queue: str
     secret_keys: tuple[str, ...] = field(repr=False)
@@ -170,7 +171,9 @@ class EnvironmentSchema(Schema):
     )
 
 
-def load(environ: Mapping[str, str]) -> Settings:
+def load(
+    environ: Mapping[str, str], read: Callable[[Path], Mapping[str, Site]] = read_sites
+) -> Settings:
     """Read and check everything; raise SettingsError with one line that names what is wrong."""
     ours = {
         name: value
@@ -178,19 +181,24 @@ def load(environ: Mapping[str, str]) -> Settings:
         if name == "PORT" or (name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name))
     }
     values = checked(EnvironmentSchema(), ours, "the environment")
-    port, sites_file = values.pop("port"), values.pop("sites_file")
+    port = values.pop("port")
     values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
-    settings = Settings(sites=_sites(Path(sites_file), values, port, environ), **values)
+    values["sites_file"] = Path(values["sites_file"])
+    settings = Settings(sites=_sites(values, read, port, environ), **values)
     return _fit_for_sqs(settings, environ) if settings.on_sqs else _fit_for_sqlite(settings)
 
 
 def _sites(
-    path: Path, values: Mapping[str, Any], port: int, environ: Mapping[str, str]
+    values: Mapping[str, Any],
+    read: Callable[[Path], Mapping[str, Site]],
+    port: int,
+    environ: Mapping[str, str],
 ) -> Mapping[str, Site]:
+    path = values["sites_file"]
     if not values["demo"]:
-        return read_sites(path)
+        return read(path)
     alone = "GATEWAY_SITES" not in environ and not path.exists()
-    sites = {} if alone else read_sites(path)
+    sites = {} if alone else read(path)
     return demo_site.added_to(sites, values["demo"], values["public_url"], port)
 
 

@@ -73,11 +73,22 @@ class SiteSchema(Schema):
 
 def read_sites(path: Path) -> Mapping[str, Site]:
     """Read the sites file: every site by its key, in the file's order."""
+    return parse_sites(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """The sites file's text. Raises SettingsError."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise SettingsError(f"GATEWAY_SITES: {path}: {reason}") from None
+
+
+def parse_sites(text: str, path: Path) -> Mapping[str, Site]:
+    """The sites of a text; `path` is for the messages of a SettingsError."""
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     tables = document.pop("sites", None)

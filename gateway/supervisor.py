@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 LONGEST_PAUSE = 30.0  # seconds between restarts of a forwarder that keeps dying at once
@@ -25,7 +27,9 @@ log = logging.getLogger("gunicorn.error")  # the master's own
 class Supervisor:
     """Keeps one forwarder process running, from a thread of gunicorn's master."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Callable[[], Mapping[str, str]]) -> None:
+        """`environ()` is what the forwarder's environment has beyond the master's."""
+        self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="supervisor", daemon=True)
@@ -42,22 +46,33 @@ class Supervisor:
         """Start the forwarder, and again whenever it dies."""
         self._thread.start()
 
+    def reload(self) -> None:
+        """Let the forwarder read the sites file again."""
+        self._signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """Let the forwarder finish what is in flight, and end."""
         self._stopping.set()
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.terminate()
+        self._signal(signal.SIGTERM)
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
+    def _signal(self, which: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(which)
+
     def _keep(self) -> None:
+        # Inherited: a forwarder that can't yet handle this signal, which would end it, waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
         command = [sys.executable, "-m", "gateway", "forward", "--beside", str(os.getpid())]
         pause = 0.0
         while not self._stopping.wait(pause):
             started = time.monotonic()
             with self._forking:
-                self._process = subprocess.Popen(command, process_group=0)
+                self._process = subprocess.Popen(
+                    command, env={**os.environ, **self._environ()}, process_group=0
+                )
             if self._stopping.is_set():  # while there was nothing to terminate
                 self._process.terminate()
             self._process.wait()  # returns as well when gunicorn has reaped it

@@ -14,7 +14,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import State, exposition
-from gateway.queues import Condition, Status
+from gateway.queues import Condition, QueueError, Status
+from gateway.readiness import Complaint, Health
 from gateway.sandbox import Faults
 
 from .support import (
@@ -109,7 +110,8 @@ def documented() -> set[str]:
 
 def test_the_reference_lists_what_there_is_and_no_more() -> None:
     condition = Condition(0, 0, {"shop": "throttled: …"})
-    text = exposition(State(condition, Status(0, 0, 0, 0.0), 0)).decode()
+    health = Health(QueueError("disk_full", "…"), [Complaint("site", "…", "shop")])
+    text = exposition(State(condition, Status(0, 0, 0, 0.0), 0), health).decode()
     families = text_string_to_metric_families(text)
     there = {
         f"{family.name}_total" if family.type == "counter" else family.name for family in families

@@ -234,3 +234,16 @@ def test_a_wrong_setting_stops_the_start_with_one_line(gateway, change, line):
     assert run.returncode != 0
     assert len(said) == 1
     assert line in said[0]
+
+
+@pytest.mark.parametrize("port", ["taken", "99999"])
+def test_a_metrics_port_that_can_not_be_had_stops_the_forwarder_with_one_line(environ, port):
+    with socket.create_server(("", 0)) as other:
+        number = str(other.getsockname()[1]) if port == "taken" else port
+        run = subprocess.run(
+            [sys.executable, "-m", "gateway", "forward", "--metrics-port", number],
+            cwd=ROOT, env={**os.environ, **environ}, timeout=30, capture_output=True, text=True,
+        )  # fmt: skip
+    assert run.returncode == 1
+    [line] = run.stderr.splitlines()
+    assert line.startswith(f"personalize-gateway: --metrics-port {number}: ")

@@ -117,6 +117,9 @@ class Outbox(Protocol):
     def tidy(self) -> None:
         """Give back space; called now and then."""
 
+    def oldest_at(self) -> float | None:
+        """When what waits longest was received; None where nothing waits, or it is not known."""
+
     def repair(self) -> str | None:
         """Mend a damaged store, saving what can be read; what was done, where there was need."""
 
@@ -144,6 +147,8 @@ class Condition:
     at: float  # epoch seconds
     in_flight: int
     troubles: Mapping[str, str]  # site → why nothing of it is delivered
+    oldest_at: float | None = None  # when what waits longest came, if known
+    sites_file: str | None = None  # why the forwarder goes by an older sites file, if so
 
     def is_stale(self, now: float) -> bool:
         """Whether the forwarder has been silent for so long that it is taken for dead."""

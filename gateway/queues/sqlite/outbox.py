@@ -105,6 +105,12 @@ class SqliteOutbox:
         for release in released:
             self._settled(release.taken, release.delay)
 
+    def oldest_at(self) -> float | None:
+        """When what waits longest was received, which is what came first."""
+        with self._database.reading() as db:
+            oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
+        return None if oldest is None else float(oldest[0])
+
     def tidy(self) -> None:
         """Fold the log into the file, forget old marks, and give free pages back."""
         log_size = self._database.log_size()

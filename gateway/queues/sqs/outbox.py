@@ -103,6 +103,9 @@ class SqsOutbox:
             touched.append(self._held.give_back(taken, attempts, due_at))
         self._conclude({message.id: message for message in touched if message is not None})
 
+    def oldest_at(self) -> None:
+        """Not known of what SQS holds."""
+
     def tidy(self) -> None:
         """Put off when messages lapse, give back what waits too long. Raises QueueError."""
         now = self._clock()
