@@ -1,5 +1,45 @@
-// Types of the snippet's calls: the global function `pz`.
-// The stub `window.pz=window.pz||function(){(pz.q=pz.q||[]).push(arguments)}` keeps calls made before it has loaded.
+/*
+ * The snippet's calls: the global function `pz`. A page needs no types; who writes TypeScript refers to this file.
+ *
+ * The script tag
+ *   data-site       the site's key. The only attribute that must be there.
+ *   data-auto       what is tracked without a call, any of: page click impression media
+ *   data-consent    granted (as without it), pending or denied: what holds until pz('consent', …) says otherwise
+ *   The stub `window.pz=window.pz||function(){(pz.q=pz.q||[]).push(arguments)}` before it keeps earlier calls.
+ *
+ * Elements
+ *   data-pz-event        a click in this element is tracked as this event ("click" where it is empty), with or without
+ *                        data-auto. Of several around a click, the innermost counts.
+ *   data-pz-item         the item, of this element and of all within
+ *   data-pz-rec          the recommendation that shows the items within, as Amazon Personalize gave it
+ *   data-pz-value, data-pz-props, data-pz-impression
+ *                        on the element with data-pz-event: a number; a JSON object; item ids between blanks or commas
+ *
+ * What data-auto tracks
+ *   page         "view" when the page is shown, again when it comes back from the back/forward cache, and whenever an
+ *                app changes its URL (an anchor is no change, a router's #/… is). Its item is the one on <body> or <html>.
+ *   click        "click" on any element in or with data-pz-item, unless a data-pz-event is around the click.
+ *   impression   "impression" with the items that were at least half visible for a second; each item counts once a
+ *                view and recommendation, and up to 25 that are seen together go into one event.
+ *   media        "play", "pause", "resume", "ended", and "progress" at 25, 50 and 75 %, of <video> and <audio> in the
+ *                page; eventValue is the percentage played. A second small file is loaded for it.
+ *
+ * Amazon Personalize learns from the types that a solution is configured with; e-commerce domains want "View" and
+ * "Purchase", video-on-demand domains "Watch": track those by a call or by data-pz-event.
+ *
+ * Recommendations: an event with an item and a recommendation lets the later events of that item, in the same session,
+ * bear the recommendation too, so that a purchase does without being told.
+ *
+ * Purchases: a "purchase" with an orderId (an option, or a property) has an eventId that follows from the order, the item
+ * and a secret of this browser. A thank-you page that is loaded again thus counts once. One event for each item: sum up
+ * quantities. Where the browser blocks storage, the secret is lost with the page.
+ *
+ * Under a Content Security Policy: script-src and connect-src with the gateway's origin, nothing else; for media under
+ * Trusted Types also `trusted-types pz`.
+ *
+ * Kept in localStorage, under keys that begin with `pz:<site>`: events until the gateway has them (200, 128 KB, 24 hours
+ * at most), the session's tag, what recommended the last 50 items that were clicked, and the secret.
+ */
 
 interface PzTrackOptions {
   /** The item that the event is about. */
@@ -14,6 +54,8 @@ interface PzTrackOptions {
   impression?: string[];
   /** The event's own id, where it has one: an event counts once, however often it is tracked under the same id. */
   eventId?: string;
+  /** Of a purchase: its order, so that it counts once however often it is tracked. It is not sent. */
+  orderId?: string | number;
 }
 
 interface PzIdentifyOptions {
@@ -22,7 +64,7 @@ interface PzIdentifyOptions {
 }
 
 /** An event as it goes to the gateway. */
-interface PzEvent extends Omit<PzTrackOptions, 'itemId' | 'eventValue' | 'eventId'> {
+interface PzEvent extends Omit<PzTrackOptions, 'itemId' | 'eventValue' | 'eventId' | 'orderId'> {
   eventId: string;
   eventType: string;
   itemId?: string;
@@ -31,7 +73,10 @@ interface PzEvent extends Omit<PzTrackOptions, 'itemId' | 'eventValue' | 'eventI
   sentAt: number;
 }
 
-/** The steps of an event's life. `held`: the gateway could not take it now, and is asked again. `dropped`: the outbox was full. */
+/**
+ * The steps of an event's life. `held`: the gateway could not take it now, and is asked again. `dropped`: it waited for
+ * longer than a day, or too many waited.
+ */
 type PzStep = 'queued' | 'sent' | 'accepted' | 'refused' | 'held' | 'dropped';
 
 interface Pz {
@@ -41,10 +86,19 @@ interface Pz {
   (call: 'identify', userId?: string | number | null, options?: PzIdentifyOptions): void;
   /** The visitor logged out: forgets the user, and the next event begins a new session. */
   (call: 'reset'): void;
+  /**
+   * Whether events may be stored and sent. `pending`: they wait in the page's memory. `denied`: what waits is gone, and
+   * what the snippet stored too. The page says so each time; the answer is not remembered.
+   */
+  (call: 'consent', state: 'granted' | 'denied' | 'pending'): void;
   /** Sends what waits, now. */
   (call: 'flush'): void;
   /** Tells each step of each event: to the console, or to a function. */
   (call: 'debug', on: boolean | ((step: PzStep, event: PzEvent) => void)): void;
+  /** The site's key; the snippet has loaded. */
+  readonly site?: string;
+  /** How many events this page had to drop. */
+  readonly dropped?: number;
 }
 
 interface Window {

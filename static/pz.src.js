@@ -1,14 +1,19 @@
 /*! Personalize Gateway */
 /*
- * The snippet. static/pz.js is built from this file by `make snippet`.
+ * The snippet: static/pz.js and static/releases/pz.<hash>.js are built from this file by `make snippet`.
+ * For browsers of 2020 and later; its calls, attributes and event types are described in pz.d.ts.
  *
  * What it promises:
  *   1. An event is on disk before track() returns, and leaves it only when the gateway has answered for it.
  *   2. The same event always bears the same eventId, however often it has to be sent.
- *   3. The page never notices: nothing throws, blocks, delays a navigation or outgrows its share of storage.
+ *   3. Events belong to the session in which they happened, however late they are sent.
+ *   4. Without consent nothing is stored and nothing is sent; a page that is never shown sends nothing.
+ *   5. The page never notices: nothing throws, blocks, delays a navigation or outgrows its share of storage.
  *
  * An event's life: track → record in localStorage → pump → pick → post → settle (forget it, or hold it for later).
  * The records are the truth: tabs and later pages share them, so nothing here trusts its own memory of what is left.
+ *
+ * In this order: storage · records · session · delivery · calls · capture (clicks, views, impressions, media) · start.
  */
 ((win, doc) => {
   'use strict';
@@ -21,29 +26,32 @@
   const QUOTA = 6e4; // browsers give a page 64 KiB of keepalive bodies in flight, other scripts' included
   const MOST_RECORDS = 200;
   const MOST_CHARACTERS = 131072;
+  const MOST_EVENTS = 100; // in a body
+  const MOST_SHOWN = 25; // in an impression
+  const SHOWN = 1e3; // an item counts as seen after this long
+  const REMEMBERED = 50; // items whose recommendation is remembered
 
   const tag = doc.currentScript || doc.querySelector('script[data-site]');
   const stub = win.pz;
-  if (!tag || (stub && stub.site)) return;
+  if (!tag || stub?.site) return;
 
-  const site = tag.getAttribute('data-site');
+  let { site, auto = '', consent = 'granted' } = tag.dataset;
   if (!site) return console.warn('pz: the script tag has no data-site');
-  const prefix = 'pz:' + site + ':';
-  const resetKey = 'pz:' + site;
+  const stateKey = 'pz:' + site;
+  const prefix = stateKey + ':';
   const url = tag.src.replace(/static\/[^/]*$/, 'events'); // under whatever path the gateway stands
 
-  const memory = {}; // what storage would not take, by key
-  const mine = {}; // by id: the lease under which this page holds a record that is not in flight
+  const memory = {}; // what may not, or can't, be stored, by key
+  const page = Math.random();
 
   let user, signature, debug;
   let serial = 0; // orders events of the same millisecond
   let fresh = 0; // events since the last pump
-  let most = 100; // events in a body; a 413 halves it
+  let most = MOST_EVENTS; // events in a body; an answer that tells too little halves it
   let failures = 0;
   let rest = 0; // no request before this time
   let unheard; // the last request had no answer at all
   let busy = 0; // until this time a request is in flight
-  let answered; // a 2xx was seen: this visitor has a session
   let again; // something waits for the request in flight
   let bytes = 0; // keepalive bytes in flight
   let timer, timerAt;
@@ -62,20 +70,19 @@
   const tell = (step, records) => debug && records.forEach(({ e }) => attempt(() =>
     debug.call ? debug(step, e) : console.log('pz: ' + step, e.eventType, e.itemId || '', e.eventId)));
 
-  // --- Records: localStorage, or memory where that is blocked or full ---
+  // --- Storage: localStorage, or memory while there is no consent, and where that is blocked or full ---
 
-  const blocked = { getItem() {}, removeItem() {}, setItem() { throw blocked; } };
-  const disk = attempt(() => win.localStorage) || blocked;
+  const disk = attempt(() => win.localStorage);
 
   const read = (key) => memory[key] || attempt(() => disk.getItem(key));
 
   const write = (key, text) => {
-    try {
+    if (consent === 'denied') return;
+    memory[key] = text;
+    if (consent === 'granted') attempt(() => {
       disk.setItem(key, text);
       delete memory[key];
-    } catch (error) {
-      memory[key] = text;
-    }
+    });
   };
 
   const erase = (key) => {
@@ -83,131 +90,139 @@
     attempt(() => disk.removeItem(key));
   };
 
-  const keys = () => [...new Set(Object.keys(memory).concat(Object.keys(disk)))]
+  const keys = () => [...new Set([...Object.keys(memory), ...(attempt(() => Object.keys(disk)) || [])])]
     .filter((key) => key.startsWith(prefix));
 
-  const forget = (record) => {
-    delete mine[record.e.eventId];
-    erase(prefix + record.e.eventId);
+  // --- Records: {e: the event, u and s: user and signature, t: its session, n: serial, l: lease} ---
+
+  const save = (record) => write(prefix + record.e.eventId, JSON.stringify(record));
+
+  const forget = (record) => erase(prefix + record.e.eventId);
+
+  const drop = (record) => {
+    forget(record);
+    pz.dropped++;
+    warn('dropped', record.e);
+    tell('dropped', [record]);
   };
 
-  // All records, oldest first; what is too old or cannot be read goes.
-  const load = () => keys().map((key) => {
-    const record = attempt(() => JSON.parse(read(key)));
-    if (record && record.e && Date.now() - record.e.sentAt * 1e3 < DAY) return record;
-    erase(key);
-  }).filter(Boolean).sort((a, b) => a.e.sentAt - b.e.sentAt || a.n - b.n);
-
-  // The host page's storage is not ours to fill.
-  const trim = () => {
-    const all = keys();
-    let count = all.length;
-    let size = all.reduce((sum, key) => sum + (read(key) || '').length, 0);
-    if (count <= MOST_RECORDS && size <= MOST_CHARACTERS) return;
-    const dropped = [];
-    for (const record of load()) {
-      if (count <= MOST_RECORDS && size <= MOST_CHARACTERS) break;
-      count--;
-      size -= (read(prefix + record.e.eventId) || '').length;
-      forget(record);
-      dropped.push(record);
-    }
-    tell('dropped', dropped);
-    warn('outbox full,', dropped.length, 'oldest dropped');
+  // All records, oldest first. What is too old or too much goes: the host page's storage is not ours to fill.
+  const load = () => {
+    let size = 0;
+    return keys()
+      .map((key) => attempt(() => JSON.parse(read(key))) || erase(key))
+      .filter((record) => record?.e)
+      .sort((a, b) => b.e.sentAt - a.e.sentAt || b.n - a.n)
+      .filter((record, count) => {
+        size += JSON.stringify(record).length;
+        return (count < MOST_RECORDS && size < MOST_CHARACTERS && Date.now() - record.e.sentAt * 1e3 < DAY) || drop(record);
+      })
+      .reverse();
   };
 
-  // Holds records until a time; keep: they are this page's, and may go earlier if the page does.
-  const hold = (records, until, keep) => records.forEach((record) => {
-    const id = record.e.eventId;
-    record.l = until;
-    if (keep) mine[id] = until;
-    else delete mine[id];
-    write(prefix + id, JSON.stringify(record));
-  });
+  // Holds records until a time; `by` this page: it may take them earlier.
+  const hold = (records, l, by) => records.forEach((record) => save(Object.assign(record, { l, by })));
 
   // A lease far in the future is a clock that was set back, not a lease.
-  const free = ({ l, e }, now) => mine[e.eventId] === l || l <= now || l > now + LONGEST;
+  const free = ({ l, by }, now) => by === page || l <= now || l > now + LONGEST;
+
+  // --- Session: {t: what stands for it, s: a secret, k: [item, recommendation, when] of those that led to a click} ---
+
+  // A session goes by the gateway's signed tag. Before there is one it goes by nothing, and after a reset by its time.
+  const state = () => attempt(() => JSON.parse(read(stateKey))) || {};
+  const remember = (changes) => write(stateKey, JSON.stringify({ ...state(), ...changes }));
+
+  // The gateway has named the session of this batch: so are called now the page's session and what waits in it.
+  const name = (session, [{ t, e }]) => {
+    const same = session.split('.')[0] === (t + '').split('.')[0];
+    const { t: now, k = [] } = state();
+    if (now === t) remember({ t: session, k: k.filter((one) => same || one[2] >= e.sentAt) });
+    load().forEach((record) => {
+      if (record.t === t && record.e.sentAt >= e.sentAt) save({ ...record, t: session });
+    });
+  };
 
   // --- Delivery ---
 
   const keepalives = attempt(() => 'keepalive' in Request.prototype);
   const octets = (text) => new Blob([text]).size; // UTF-8, which is what the quota counts
 
-  // The next body: records in order, of one user, up to the next reset.
+  // The next body: records in order, of one user and session. While a session has no tag, each body starts with its
+  // first event, even if that is on its way: from that the gateway derives the session's ID, so they all meet in one.
   const pick = (room) => {
     const now = Date.now();
-    const waiting = load().filter((record) => free(record, now));
-    const first = waiting[0];
-    if (!first) return;
-    const body = { trackingId: site, userId: first.u, signature: first.s, reset: first.r, eventList: [] };
+    const all = load();
+    const waiting = all.filter((record) => free(record, now));
+    if (consent !== 'granted' || !waiting[0]) return;
+    const { t, u, s } = waiting[0];
+    const alike = (record) => record.t === t && record.u === u && record.s === s;
+    const reset = t > 0;
+    const session = reset ? undefined : t;
+    const body = { trackingId: site, userId: u, signature: s, clientTime: now / 1e3, session, reset, eventList: [] };
     const batch = [];
     let size = octets(JSON.stringify(body));
-    for (const record of waiting) {
+    for (const record of all.filter(alike).filter((one, at) => free(one, now) || !(at || session))) {
       const more = octets(JSON.stringify(record.e)) + 1;
-      if (record.u !== first.u || record.s !== first.s || (record.r && record !== first)) break;
       if (batch.length >= most || (size + more > room && (batch.length || room < QUOTA))) break;
       size += more;
       batch.push(record);
       body.eventList.push(record.e);
     }
-    again = batch.length < waiting.length;
-    return batch.length && { batch, size, text: JSON.stringify(body) };
+    again = waiting.some((record) => !batch.includes(record));
+    return batch.length && [batch, size, JSON.stringify(body)];
   };
 
   const settle = (batch, status, answer, retryAfter) => {
     const now = Date.now();
+    const stored = /2../.test(status);
+    const unfit = /400|413/.test(status);
+    const slip = /403|404/.test(status);
     unheard = !status;
-    if (status >= 200 && status < 300) {
-      answered = true;
+    if (stored || (unfit && (batch.length < 2 || answer.errors?.eventList))) {
+      const refused = batch.filter((_, at) => !stored || answer.rejected?.some(({ index }) => index === at));
+      if (refused.length) warn('refused', refused.map(({ e }) => e), answer);
       failures = rest = 0;
+      most = Math.min(MOST_EVENTS, most * 2);
       batch.forEach(forget);
-      const refused = (answer.rejected || []).map(({ index, errors }) => {
-        warn('refused', batch[index].e, errors);
-        return batch[index];
-      });
       tell('refused', refused);
       tell('accepted', batch.filter((record) => !refused.includes(record)));
-    } else if (status === 400 || (status === 413 && batch.length < 2)) {
-      warn('refused', batch.map(({ e }) => e), answer);
-      batch.forEach(forget);
-      tell('refused', batch);
-    } else if (status === 413) {
-      most = Math.ceil(batch.length / 2);
-      hold(batch, now, true);
-      again = true;
     } else {
       // 403 and 404 are an operator's slip, mended in hours: nothing is lost, and nothing hurries.
-      const slip = status === 403 || status === 404;
-      if (slip) warn('answer ' + status + ': is "' + site + '" a site of the gateway, with this origin?');
+      if (slip) warn(status, 'is this site known to the gateway, with this origin?');
+      if (unfit) most = Math.ceil(batch.length / 2);
       const backOff = 1e3 * 2 ** failures++ * (0.5 + Math.random());
-      rest = now + Math.min(LONGEST, slip ? LONGEST : Math.max(retryAfter, backOff));
-      hold(batch, rest, true);
+      rest = now + (unfit ? 0 : Math.min(LONGEST, slip ? LONGEST : Math.max(retryAfter, backOff)));
+      batch = batch.filter(({ e }) => read(prefix + e.eventId)); // others may have delivered some of it meanwhile
+      hold(batch, rest, page);
       tell('held', batch);
       again = true;
     }
     if (again) wake(rest - now);
   };
 
-  const post = async ({ batch, size, text }) => {
+  const post = async (batch, size, text) => {
     const until = (busy = Date.now() + LEASE);
     const keepalive = keepalives && bytes + size <= QUOTA;
-    let status = 0;
+    if (!keepalive) size = 0;
+    let status, retryAfter;
     let answer = {};
-    let retryAfter = 0;
     hold(batch, until);
     tell('sent', batch);
-    if (keepalive) bytes += size;
+    bytes += size;
     try {
       // A string goes out as text/plain, which needs no preflight.
       const response = await fetch(url, { method: 'POST', body: text, credentials: 'include', keepalive });
+      const header = (named) => response.headers.get(named);
+      const wait = header('Retry-After');
+      const session = header('X-Gateway-Session');
       status = response.status;
-      const header = response.headers.get('Retry-After');
-      retryAfter = header * 1e3 || Date.parse(header) - Date.now() || 0;
+      retryAfter = wait * 1e3 || Date.parse(wait) - Date.now() || 0;
+      if (session) name(session, batch);
       answer = (await response.json()) || answer;
     } catch (error) {
       // No answer, or one without JSON: the status, or its absence, says what to do.
     }
-    if (keepalive) bytes -= size;
+    bytes -= size;
     if (busy === until) busy = 0;
     attempt(() => settle(batch, status, answer, retryAfter));
   };
@@ -222,80 +237,112 @@
       return wake(pause);
     }
     const next = pick(QUOTA);
-    if (next) post(next);
+    if (next) post(...next);
   };
 
   // The page may be going: everything goes at once, inside this handler. But a tab that is merely hidden keeps to what
-  // the gateway asked for, and until a first answer has brought a session sends one request at a time, so that a new
-  // visitor gets one session and not two.
+  // the gateway asked for.
   const leave = (going) => {
-    for (;;) {
-      const now = Date.now();
-      if (!going && (rest > now || (busy > now && !answered))) break;
+    attempt(view);
+    while (going || rest <= Date.now()) {
       const next = pick(keepalives ? QUOTA - bytes : QUOTA - 1);
       if (!next) break;
       if (keepalives) {
-        post(next);
+        post(...next);
       } else {
         // A beacon is never an answer: the records stay, and a later page asks again.
-        hold(next.batch, now + LEASE);
-        tell('sent', next.batch);
-        if (!navigator.sendBeacon(url, next.text)) break;
+        hold(next[0], Date.now() + LEASE);
+        tell('sent', next[0]);
+        if (!navigator.sendBeacon(url, next[2])) break;
       }
     }
   };
+
+  const soon = (action, delay) => setTimeout(() => attempt(action), delay);
 
   const wake = (delay) => {
     const at = Date.now() + delay;
     if (timer && timerAt <= at) return;
     clearTimeout(timer);
     timerAt = at;
-    timer = setTimeout(() => attempt(pump), delay);
+    timer = soon(pump, delay);
   };
 
   // --- Calls ---
 
-  const text = (value) => (value == null || value === '' ? undefined : String(value));
+  const text = (value) => String(value ?? '') || undefined;
 
-  const newId = () => '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
-    (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));
+  // A UUID that belongs to some words, random ones unless given. No cryptography: it need only keep out who sees none
+  // of its values.
+  const newId = (words = attempt(() => crypto.getRandomValues(new Uint32Array(9))) || [Math.random(), Math.random()]) =>
+    '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit, hash) => {
+      for (const letter of words.join()) {
+        hash = Math.imul(hash ^ letter.codePointAt(), 0x9e3779b1);
+        hash ^= hash >>> 15;
+      }
+      return (digit ^ ((hash >>> 28) & (15 >> (digit / 4)))).toString(16);
+    });
 
   const calls = {
     track(type, options) {
-      const { itemId, eventValue, properties, recommendationId, impression, eventId } = options || {};
+      if (consent === 'denied') return;
+      let { itemId, eventValue, properties, recommendationId, impression, eventId, orderId } = options || {};
+      const { t, k = [], s = newId() } = state();
       const now = Date.now();
+      const sentAt = now / 1e3;
+      const purchase = /^purchase$/i.test(type);
+
+      // What a recommendation led to remembers it, to the purchase.
+      itemId = text(itemId);
+      const led = k.find(([item]) => item === itemId);
+      recommendationId = text(recommendationId || (itemId && led?.[1]));
+      if (recommendationId && itemId) {
+        remember({ k: [...k.filter((one) => one !== led), [itemId, recommendationId, sentAt]].slice(-REMEMBERED) });
+      }
+
+      // A thank-you page that is loaded again tracks the same purchase.
+      orderId = orderId || properties?.orderId;
+      if (purchase && orderId) {
+        remember({ s });
+        eventId = eventId || newId([s, orderId, itemId, s]);
+      }
+
       const record = {
         e: {
           eventId: text(eventId) || newId(),
           eventType: text(type),
-          itemId: text(itemId),
-          eventValue: text(eventValue) && isFinite(eventValue) ? +eventValue : undefined,
+          itemId,
+          eventValue: text(eventValue) && +eventValue,
           properties,
-          recommendationId: text(recommendationId),
+          recommendationId,
           impression,
-          sentAt: now / 1e3,
+          sentAt,
         },
-        // The user of this moment: who logs in later did not do this.
+        // The user and the session of this moment: who logs in later did not do this.
         u: user,
         s: signature,
-        r: read(resetKey) ? true : undefined,
+        t,
         n: serial++,
       };
-      if (!record.e.eventType) return warn('track needs an event type');
-      hold([record], now + FRESH, true);
-      erase(resetKey);
-      trim();
+      hold([record], now + FRESH, page);
+      load();
       tell('queued', [record]);
-      wake(type === 'purchase' || ++fresh > 9 ? 0 : FLUSH);
+      wake(purchase || ++fresh > 9 ? 0 : FLUSH);
     },
     identify(userId, options) {
       user = text(userId);
-      signature = user && text((options || {}).signature);
+      signature = user && text(options?.signature);
     },
     // Logging out ends the session too: the next event, on whichever page, tells the gateway.
     reset() {
       calls.identify();
-      write(resetKey, '1');
+      write(stateKey, JSON.stringify({ t: Date.now() }));
+    },
+    consent(how) {
+      consent = how;
+      if (how === 'denied') [stateKey, ...keys()].forEach(erase);
+      Object.keys(memory).forEach((key) => write(key, memory[key]));
+      wake(0);
     },
     flush() {
       wake(0);
@@ -305,45 +352,156 @@
     },
   };
 
-  const pz = (win.pz = (name, ...rest) => attempt(() =>
-    Object.hasOwnProperty.call(calls, name) ? calls[name](...rest) : warn('no such call:', name)));
+  const queue = stub?.q || [];
+  const pz = (win.pz = (...call) => {
+    const [name, ...rest] = call;
+    if (doc.prerendering) queue.push(call);
+    else attempt(() => (calls[name] ? calls[name](...rest) : warn('no such call:', name)));
+  });
   pz.site = site;
+  pz.dropped = 0;
 
   // --- Capture ---
 
-  // The nearest element with data-pz-event speaks; item and recommendation may stand on its ancestors.
+  const wants = (what) => auto.includes(what);
+
+  // Item and recommendation may stand on an element or around it.
+  const near = (element, name) => element.closest('[data-pz-' + name + ']')?.getAttribute('data-pz-' + name);
+  const about = (element) => ({ itemId: near(element, 'item'), recommendationId: near(element, 'rec') });
+
+  // The nearest element with data-pz-event speaks, else the nearest item.
   const clicked = ({ target }) => {
-    const element = target.closest && target.closest('[data-pz-event]');
+    const element = target.closest('[data-pz-event]') || (wants('click') && target.closest('body [data-pz-item]'));
     if (!element) return;
-    const own = (name) => element.getAttribute('data-pz-' + name);
-    const near = (name) => {
-      const holder = element.closest('[data-pz-' + name + ']');
-      return holder && holder.getAttribute('data-pz-' + name);
-    };
-    const impression = text(own('impression'));
-    pz('track', own('event'), {
-      itemId: near('item'),
-      eventValue: own('value'),
-      recommendationId: near('rec'),
-      impression: impression && impression.split(/[\s,]+/).filter(Boolean),
-      properties: text(own('props')) && attempt(() => JSON.parse(own('props'))),
+    const { pzEvent, pzValue, pzImpression, pzProps } = element.dataset;
+    calls.track(pzEvent || 'click', {
+      ...about(element),
+      eventValue: pzValue,
+      impression: pzImpression?.match(/[^\s,]+/g),
+      properties: attempt(() => JSON.parse(pzProps || null)),
     });
+  };
+
+  // Views are told apart by their URL; an anchor inside the page is none, a router's is.
+  let place;
+  const view = () => {
+    const here = location.href.replace(/#(?![!/]).*/, '');
+    if (here === place) return;
+    if (wants('page')) calls.track('view', about(doc.body));
+    place = here;
+    counted.clear();
+    watch();
+  };
+
+  // After the page's own handlers, which may still correct the URL or draw what it stands for.
+  const turned = () => soon(view, 0);
+
+  const followHistory = () => {
+    if (win.navigation?.currentEntry) return listen(navigation, 'currententrychange', turned);
+    listen(win, 'popstate', turned);
+    ['pushState', 'replaceState'].forEach((name) => {
+      const original = history[name];
+      history[name] = function (...rest) {
+        turned();
+        return original.apply(this, rest);
+      };
+    });
+  };
+
+  const inSight = new Map(); // by element: since when half of it is visible
+  const counted = new Set(); // in this view
+
+  // What has been seen for long enough, in one event for each recommendation.
+  const count = () => {
+    const shown = {};
+    inSight.forEach((since, element) => {
+      const { itemId, recommendationId = '' } = about(element);
+      const once = recommendationId + ' ' + itemId;
+      if (Date.now() - since < SHOWN || counted.has(once)) return;
+      counted.add(once);
+      (shown[recommendationId] ||= []).push(itemId);
+    });
+    for (const recommendationId in shown) {
+      while (shown[recommendationId][0]) {
+        calls.track('impression', { recommendationId, impression: shown[recommendationId].splice(0, MOST_SHOWN) });
+      }
+    }
+  };
+  const countSoon = () => soon(count, SHOWN + 50);
+
+  const observer = wants('impression') && attempt(() => new IntersectionObserver((entries) => {
+    entries.forEach(({ target, intersectionRatio }) =>
+      (intersectionRatio < 0.5 ? inSight.delete(target) : inSight.set(target, Date.now())));
+    countSoon();
+  }, { threshold: 0.5 }));
+
+  let scanning;
+  const scan = () => {
+    scanning = 0;
+    doc.querySelectorAll('body [data-pz-item]').forEach((element) => observer.observe(element));
+    countSoon();
+  };
+
+  // Anew for each view, and not while the page is hidden.
+  const watch = () => {
+    if (!observer) return;
+    observer.disconnect();
+    inSight.clear();
+    if (!doc.hidden) scan();
+  };
+
+  // As a script of the page's own, with its nonce; under Trusted Types by a policy that knows this one URL.
+  const loadMedia = () => {
+    const source = tag.src.replace(/[^/]*$/, 'pz-media.js');
+    const script = doc.createElement('script');
+    const policy = attempt(() => trustedTypes.createPolicy('pz', { createScriptURL: () => source }));
+    script.src = policy ? policy.createScriptURL('') : source;
+    script.nonce = tag.nonce;
+    doc.head.append(script);
   };
 
   const listen = (target, type, action) => target.addEventListener(type, (event) => {
     attempt(() => action(event));
   }, true);
 
-  listen(doc, 'click', clicked);
-  listen(doc, 'visibilitychange', () => (doc.visibilityState === 'hidden' ? leave() : wake(0)));
-  listen(win, 'pagehide', () => leave(true));
-  listen(win, 'pageshow', () => wake(0));
-  listen(win, 'online', () => {
-    if (unheard) rest = 0;
-    wake(0);
-  });
-  setInterval(() => wake(0), LEASE); // what other pages left behind, once its lease is over
+  // --- Start: when the page is shown, so that one prerendered for nothing does nothing ---
 
-  ((stub && stub.q) || []).forEach((call) => pz(...call));
-  wake(FLUSH * (1 + Math.random())); // tabs restored together do not adopt together
+  const start = () => {
+    queue.forEach((call) => pz(...call));
+
+    listen(doc, 'click', clicked);
+    listen(doc, 'visibilitychange', () => {
+      if (doc.hidden) leave();
+      else wake(0);
+      watch();
+    });
+    listen(win, 'pagehide', () => leave(true));
+    listen(win, 'pageshow', ({ persisted }) => {
+      if (!persisted) return;
+      place = 0;
+      view();
+      wake(0);
+    });
+    listen(win, 'online', () => {
+      if (unheard) rest = 0;
+      wake(0);
+    });
+    setInterval(() => wake(0), LEASE); // what other pages left behind, once its lease is over
+    wake(FLUSH * (1 + Math.random())); // tabs restored together do not adopt together
+
+    if (doc.readyState === 'loading') listen(doc, 'DOMContentLoaded', view);
+    else view();
+    if (auto) attempt(followHistory);
+    if (observer) {
+      new MutationObserver(() => {
+        scanning ||= soon(scan, 500);
+      }).observe(doc, {
+        childList: true, subtree: true, attributeFilter: ['data-pz-item', 'data-pz-rec'],
+      });
+    }
+    if (wants('media')) attempt(loadMedia);
+  };
+
+  if (doc.prerendering) listen(doc, 'prerenderingchange', start);
+  else attempt(start);
 })(window, document);

@@ -1,10 +1,11 @@
 """`make snippet`: what pages load, built from static/*.src.js, compressed and kept under its hash.
 
-A build that was committed is neither changed nor removed any more: pages pin its URL.
+A build that was released is neither changed nor removed any more: pages pin its URL.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import minify
@@ -12,12 +13,31 @@ from whitenoise.compress import Compressor
 
 from gateway.snippet import RELEASES, STATIC, pinned_name
 
+NUMBER = re.compile(r"^ +const ([A-Z_]+) = ([\d.e]+);.*\n", re.MULTILINE)
+
 
 def built() -> dict[Path, bytes]:
     """What the sources amount to, by the file that it belongs in."""
-    source = (STATIC / "pz.src.js").read_text(encoding="utf-8")
-    script = minify.string("application/javascript", source).encode()
-    return {STATIC / "pz.js": script, RELEASES / pinned_name("pz", script): script}
+    media = _minified("pz-media")
+    pinned = pinned_name("pz-media", media)
+    # A pinned pz.<hash>.js loads the media file that belongs to it.
+    script = _minified("pz").replace(b"pz-media.js", pinned.encode())
+    return {
+        STATIC / "pz.js": script,
+        RELEASES / pinned_name("pz", script): script,
+        STATIC / "pz-media.js": media,
+        RELEASES / pinned: media,
+    }
+
+
+def _minified(stem: str) -> bytes:
+    source = (STATIC / f"{stem}.src.js").read_text(encoding="utf-8")
+    # The minifier leaves named numbers named.
+    numbers = dict(NUMBER.findall(source))
+    source = re.sub(
+        r"\b[A-Z_]+\b", lambda name: numbers.get(name[0], name[0]), NUMBER.sub("", source)
+    )
+    return minify.string("application/javascript", source).encode()
 
 
 def main() -> None:
