@@ -98,8 +98,13 @@ def _require_room(
 
 def _mark(db: sqlite3.Connection, now: str, before: str, record: Record) -> bool:
     """Whether the event is new; if so it is marked, in the caller's transaction."""
-    name = "\0".join((record.site, record.session_id, record.event_id))
-    mark = [blake2b(name.encode(), digest_size=16).digest()]
-    if db.execute(f"SELECT 1 FROM {before} WHERE mark = ?", mark).fetchone():
-        return False
-    return db.execute(f"INSERT OR IGNORE INTO {now} VALUES (?)", mark).rowcount == 1
+    # A session's marks stand side by side, so that a beacon's are written to one page.
+    session = _digest(f"{record.site}\0{record.session_id}")
+    mark = session + _digest(record.event_id)
+    query = f"""INSERT OR IGNORE INTO {now} SELECT ?1
+                WHERE NOT EXISTS (SELECT 1 FROM {before} WHERE mark = ?1)"""
+    return db.execute(query, [mark]).rowcount == 1
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=8).digest()

@@ -44,8 +44,11 @@ class Gate:
 
     def _opened(self) -> IO[bytes]:
         """The lock's file; closing it unlocks it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        return self._path.open("ab")
+        try:
+            return self._path.open("ab", buffering=0)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return self._path.open("ab", buffering=0)
 
 
 def _locked(file: IO[bytes], how: int) -> bool:
