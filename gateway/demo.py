@@ -9,14 +9,16 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from flask import Blueprint, Response, jsonify, request, send_from_directory
+from flask import Blueprint, Response, jsonify, request, send_file, send_from_directory
 
+from gateway import demo_sound
 from gateway.queues import Inbox, QueueError, Record
 from gateway.sites import Site
 
@@ -39,14 +41,14 @@ class Window:
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
         """Store, then show."""
-        shops = [record for record in records if record.site == self._site]
-        if self.shut and shops:
+        if self.shut and any(record.site == self._site for record in records):
             raise QueueError("demo_outage", "the demo shop's switch says so")
         new = self._inbox.put(records)
         with self._lock:
-            for record in shops:
-                self._count += 1
-                self._seen.append(_shown(self._count, record))
+            for record, first in zip(records, new, strict=True):
+                if record.site == self._site:
+                    self._count += 1
+                    self._seen.append(_shown(self._count, record, first))
         return new
 
     def check(self) -> None:
@@ -60,9 +62,10 @@ class Window:
             return {"next": self._count, "records": records}
 
 
-def _shown(number: int, record: Record) -> dict[str, Any]:
+def _shown(number: int, record: Record, first: bool) -> dict[str, Any]:
     return {
         "n": number,
+        "duplicate": not first,
         "site": record.site,
         "sessionId": record.session_id,
         "userId": record.user_id,
@@ -82,6 +85,10 @@ def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
     @routes.get("/config.json")
     def config() -> Response:
         return jsonify({"site": site.key, "sandboxUrl": sandbox, "shut": window.shut})
+
+    @routes.get("/morning.wav")
+    def sound() -> Response:
+        return send_file(BytesIO(demo_sound.morning()), "audio/wav", conditional=True, max_age=3600)
 
     @routes.post("/shut")
     def shut() -> Response:

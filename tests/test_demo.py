@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 import requests
+from selenium.webdriver import Chrome
+from selenium.webdriver.support.ui import Select
 
 from gateway.sandbox import Sandbox
 
@@ -62,11 +64,34 @@ def _running(folder: Path, **environ: str) -> Iterator[str]:
     assert running.returncode == 0
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What a running demo says, in a folder with nothing in it."""
-    with _running(tmp_path) as said:
+    with _running(tmp_path_factory.mktemp("demo")) as said:
         yield said
+
+
+@pytest.fixture
+def demo(started: str) -> str:
+    """The same; its sandbox has received nothing."""
+    requests.delete(f"{_addresses(started)[1]}requests", timeout=5).raise_for_status()
+    return started
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(opened: Chrome) -> Iterator[Chrome]:
+    """A browser that knows nothing of the shop."""
+    complaints(opened)  # of another test
+    yield opened
+    opened.execute_script("localStorage.clear(); sessionStorage.clear()")
+    opened.delete_all_cookies()
+    opened.get("about:blank")
 
 
 def _addresses(said: str) -> tuple[str, str]:
@@ -88,34 +113,33 @@ def _received(sandbox: str) -> list[dict[str, Any]]:
     ]
 
 
+def _arrived(sandbox: str, types: list[str]) -> list[dict[str, Any]]:
+    """The events of these types in order, once there are as many."""
+    events = [event for event in _received(sandbox) if event["eventType"] in types]
+    return events if len(events) >= len(types) else []
+
+
 def _arrive(sandbox: str, types: list[str]) -> list[dict[str, Any]]:
-    """The events of these types, once as many have arrived."""
-
-    def arrived() -> list[dict[str, Any]]:
-        events = [event for event in _received(sandbox) if event["eventType"] in types]
-        return events if len(events) >= len(types) else []
-
-    return eventually(arrived, f"{types} arrive")
+    return eventually(lambda: _arrived(sandbox, types), f"{types} arrive")
 
 
-def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, tmp_path: Path) -> None:
+def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
     assert "No sites file, so no AWS: delivering to the local PutEvents sandbox." in demo
-    with chromium(tmp_path / "profile") as browser:
-        browser.get(shop)
-        find(browser, "add-kettle").click()
-        find(browser, "heart-mug").click()
-        find(browser, "login-ana").click()
-        find(browser, "add-beans").click()
-        find(browser, "remove-beans").click()
-        find(browser, "checkout").click()
-        wanted = ["add_to_cart", "favorite", "add_to_cart", "remove_from_cart", "purchase"]
-        events = _arrive(sandbox, wanted)
-        stored = find(browser, "stored-list")
-        eventually(lambda: "purchase" in stored.text, "the page shows what was stored")
-        received = find(browser, "received-list")
-        eventually(lambda: "purchase" in received.text, "the page shows what was received")
-        assert complaints(browser) == []
+    browser.get(shop)
+    find(browser, "add-kettle").click()
+    find(browser, "heart-mug").click()
+    find(browser, "login-ana").click()
+    find(browser, "add-beans").click()
+    find(browser, "remove-beans").click()
+    find(browser, "checkout").click()
+    wanted = ["add_to_cart", "favorite", "add_to_cart", "remove_from_cart", "purchase"]
+    events = _arrive(sandbox, wanted)
+    stored = find(browser, "stored-list")
+    eventually(lambda: "purchase" in stored.text, "the page shows what was stored")
+    received = find(browser, "received-list")
+    eventually(lambda: "purchase" in received.text, "the page shows what was received")
+    assert complaints(browser) == []
     assert [event["eventType"] for event in events] == wanted
     assert [event["userId"] for event in events] == [None, None, "ana", "ana", "ana"]
     assert len({event["sessionId"] for event in events}) == 1
@@ -124,19 +148,107 @@ def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, tmp_pa
     assert set(everything.values()) == {1}
 
 
-def test_the_demo_begins_a_new_session_at_logout(demo: str, tmp_path: Path) -> None:
+def test_the_demo_begins_a_new_session_at_logout(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
-    with chromium(tmp_path / "profile") as browser:
-        browser.get(shop)
-        find(browser, "login-ben").click()
-        find(browser, "add-mug").click()
-        find(browser, "logout").click()
-        find(browser, "add-press").click()
-        find(browser, "flush").click()
-        events = {e["itemId"]: e for e in _arrive(sandbox, ["add_to_cart", "add_to_cart"])}
+    browser.get(shop)
+    find(browser, "login-ben").click()
+    find(browser, "add-mug").click()
+    find(browser, "logout").click()
+    find(browser, "add-press").click()
+    find(browser, "flush").click()
+    events = {e["itemId"]: e for e in _arrive(sandbox, ["add_to_cart", "add_to_cart"])}
     assert events["mug"]["userId"] == "ben"
     assert events["press"]["userId"] is None
     assert events["mug"]["sessionId"] != events["press"]["sessionId"]
+
+
+def test_a_recommendation_follows_to_the_purchase_which_counts_once(
+    demo: str, browser: Chrome
+) -> None:
+    shop, sandbox = _addresses(demo)
+    browser.get(shop)
+    find(browser, "open-kettle").click()
+    _arrive(sandbox, ["view", "view", "impression"])
+    find(browser, "pair-open-mug").click()
+    find(browser, "detail-add").click()
+    find(browser, "checkout").click()
+    [purchase] = _arrive(sandbox, ["purchase"])
+    browser.refresh()
+    stored = find(browser, "stored-list")
+    eventually(lambda: "duplicate" in stored.text, "it is tracked again")
+    assert complaints(browser) == []
+    shown = [
+        event["impression"]
+        for event in _received(sandbox)
+        if event.get("recommendationId") == "goes-well-with-kettle"
+        and event["eventType"] == "impression"
+    ]
+    assert shown == [["dripper", "beans", "mug"]]
+    led = [e["eventType"] for e in _received(sandbox) if e.get("itemId") == "mug"]
+    assert led == ["click", "view", "add_to_cart", "purchase"]
+    because = {e["recommendationId"] for e in _received(sandbox) if e.get("itemId") == "mug"}
+    assert because == {"goes-well-with-kettle"}
+    assert json.loads(purchase["properties"])["quantity"] == "1"
+
+
+def test_listening_is_tracked(demo: str, browser: Chrome) -> None:
+    shop, sandbox = _addresses(demo)
+    browser.get(shop)
+    find(browser, "open-mug").click()  # a page that nobody has touched may not play
+    browser.execute_script(
+        "const audio = document.querySelector('audio');"
+        "audio.muted = true; audio.playbackRate = 8; audio.play();"
+    )
+    wanted = ["play", *["progress"] * 3, "ended"]
+    events = _arrive(sandbox, wanted)
+    assert [event["eventType"] for event in events] == wanted
+    assert [event["eventValue"] for event in events] == [0, 25, 50, 75, 100]
+    assert {event["itemId"] for event in events} == {"slow-morning"}
+
+
+def test_no_trouble_that_the_demo_can_make_loses_an_event(demo: str, browser: Chrome) -> None:
+    shop, sandbox = _addresses(demo)
+    browser.get(shop)
+    tracked, waiting = find(browser, "tracked-list"), find(browser, "waiting")
+    _arrive(sandbox, ["view"])
+    find(browser, "offline").click()
+    find(browser, "add-kettle").click()
+    eventually(lambda: "held" in tracked.text, "nobody answers")
+    find(browser, "offline").click()
+    _arrive(sandbox, ["add_to_cart"])
+    find(browser, "shut").click()
+    find(browser, "add-mug").click()
+    eventually(lambda: "1 waiting" in waiting.text and "held" in tracked.text, "a 503")
+    find(browser, "second-tab").click()
+    browser.switch_to.window(browser.window_handles[1])
+    assert find(browser, "shut").is_selected()
+    find(browser, "shut").click()
+    find(browser, "add-press").click()
+    events = _arrive(sandbox, ["add_to_cart"] * 3)
+    browser.close()
+    browser.switch_to.window(browser.window_handles[0])
+    assert {event["itemId"] for event in events} == {"kettle", "mug", "press"}
+    assert len({event["sessionId"] for event in events}) == 1
+    everything = Counter(event["eventId"] for event in _received(sandbox))
+    assert set(everything.values()) == {1}
+
+
+def test_without_consent_the_demo_keeps_everything_to_itself(demo: str, browser: Chrome) -> None:
+    shop, sandbox = _addresses(demo)
+    browser.get(shop)
+    Select(find(browser, "consent-choice")).select_by_visible_text("pending")
+    browser.refresh()
+    requests.delete(f"{sandbox}requests", timeout=5)
+    browser.delete_all_cookies()
+    find(browser, "add-kettle").click()
+    find(browser, "flush").click()
+    find(browser, "decline").click()
+    eventually(lambda: "erased" in find(browser, "tracked-list").text, "it is erased")
+    browser.refresh()
+    Select(find(browser, "consent-choice")).select_by_visible_text("granted")
+    find(browser, "add-mug").click()
+    [event] = _arrive(sandbox, ["add_to_cart"])
+    assert event["itemId"] == "mug"
 
 
 def test_the_demo_is_refused_by_no_sites_file_and_reaches_no_dataset(tmp_path: Path) -> None:
@@ -192,7 +304,7 @@ class _Page(SimpleHTTPRequestHandler):
 
 
 def test_the_printed_tag_works_on_a_page_of_another_origin(
-    gateway: Gateway, tmp_path: Path
+    gateway: Gateway, tmp_path: Path, browser: Chrome
 ) -> None:
     page = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
     origin = f"http://127.0.0.1:{page.server_port}"
@@ -205,12 +317,12 @@ def test_the_printed_tag_works_on_a_page_of_another_origin(
     assert printed.returncode == 0, printed.stderr
     _Page.tag = printed.stdout
     Thread(target=page.serve_forever, daemon=True).start()
-    with chromium(tmp_path / "profile") as browser:
-        browser.get(origin)
-        find(browser, "buy").click()
-        eventually(gateway.sandbox.events, "the click arrives")
-        assert browser.get_cookies() == [] or all(c["httpOnly"] for c in browser.get_cookies())
+    browser.get(origin)
+    find(browser, "buy").click()
+    eventually(gateway.sandbox.events, "the click arrives")
+    assert browser.get_cookies() == [] or all(c["httpOnly"] for c in browser.get_cookies())
     page.shutdown()
     page.server_close()
+    gateway.stop(signal.SIGINT)  # at once: the browser keeps its connection
     [event] = gateway.sandbox.events()
     assert (event["eventType"], event["itemId"]) == ("click", "i-1")

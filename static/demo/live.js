@@ -56,25 +56,50 @@
     stages[name].counter.textContent = stages[name].count = 0;
   }
 
-  // --- Browser: the snippet tells each step ---
+  // --- Browser: the snippet tells each step of each event's life ---
 
-  const tracked = new Map();
+  const tracked = new Map(); // eventId → its row, steps and time
 
   pz('debug', (step, event) => {
-    if (step === 'queued') {
-      const made = row(event, step);
-      tracked.set(event.eventId, made);
-      put('tracked', made);
-    }
-    const made = tracked.get(event.eventId);
-    if (!made) return;
-    made.dataset.step = step;
-    made.querySelector('.note').textContent = step;
+    if (document.getElementById('console').checked) console.log('pz: ' + step, event.eventType, event.itemId || '', event.eventId);
+    const known = tracked.get(event.eventId);
+    if (step === 'queued' && !known) begin(event);
+    live(event.eventId, step);
+  });
+
+  function begin(event) {
+    const made = row(event, '');
+    made.append(element('ol', 'life'));
+    tracked.set(event.eventId, { made, since: Date.now(), open: true });
+    put('tracked', made);
+  }
+
+  function live(eventId, step) {
+    const known = tracked.get(eventId);
+    if (!known) return; // of another page, which this one delivers
+    known.open = !['accepted', 'refused', 'dropped', 'erased'].includes(step);
+    known.made.dataset.step = step;
+    known.made.querySelector('.note').textContent = step;
+    const mark = element('li', '', step + ' ' + duration((Date.now() - known.since) / 1000));
+    mark.dataset.step = step;
+    known.made.querySelector('.life').append(mark);
+    const waiting = [...tracked.values()].filter(({ open }) => open).length;
+    shown('waiting', waiting ? waiting + ' waiting' : 'nothing waits');
+  }
+
+  // Who denies consent has what waits erased, and the snippet keeps quiet about it.
+  document.getElementById('consent-choice').addEventListener('change', ({ target }) => {
+    if (target.value === 'denied') tracked.forEach(({ open }, eventId) => { if (open) live(eventId, 'erased'); });
   });
 
   // --- Gateway ---
 
-  function showStored({ sessionId, userId, storedAt: at, event }) {
+  function showStored({ sessionId, userId, storedAt: at, duplicate, event }) {
+    if (duplicate) {
+      const made = row(event, 'duplicate');
+      made.dataset.step = 'duplicate';
+      return put('stored', made, 0);
+    }
     storedAt.set(event.eventId, at);
     put('stored', row(event, duration(at - event.sentAt)));
     showVisitor(sessionId, userId);

@@ -1,17 +1,16 @@
-// The shop. Everything it tells Amazon Personalize goes through the one function pz(),
-// or through data-pz-… attributes in index.html.
+// The shop. What it tells Amazon Personalize goes through data-pz-… attributes in index.html, or through the one
+// function pz(); page views, clicks on items, impressions and listening are tracked of themselves.
 'use strict';
 
-// The stub keeps what is called before the snippet has loaded.
-window.pz = window.pz || function () { (pz.q = pz.q || []).push(arguments); };
-
-// An ordinary page has the tag in its HTML: <script async src="…/static/pz.js" data-site="shop"></script>
+// An ordinary page has the tag in its HTML: <script async src="…/static/pz.js" data-site="shop" …></script>
 // This one first asks which site it is.
 fetch('config.json').then((answer) => answer.json()).then(({ site }) => {
   const script = document.createElement('script');
   script.async = true;
   script.src = '../static/pz.js';
   script.dataset.site = site;
+  script.dataset.auto = 'page click impression media';
+  script.dataset.consent = localStorage.getItem('shop-consent') || 'granted';
   document.head.append(script);
 });
 
@@ -34,7 +33,7 @@ const say = (words) => { byId('said').textContent = words; };
 
 // --- What the shop remembers, as a shop's server would ---
 
-const state = Object.assign({ user: null, cart: {}, hearts: [] }, JSON.parse(sessionStorage.getItem('shop') || '{}'));
+const state = Object.assign({ user: null, cart: {}, hearts: [], orders: {} }, JSON.parse(sessionStorage.getItem('shop') || '{}'));
 
 function keep() {
   sessionStorage.setItem('shop', JSON.stringify(state));
@@ -61,9 +60,8 @@ function logOut() {
 
 // --- Cart ---
 
-function add(item, attributes) {
+function add(item) {
   state.cart[item.id] = (state.cart[item.id] || 0) + 1;
-  pz('track', 'add_to_cart', { itemId: item.id, eventValue: item.price, ...attributes });
   say(item.name + ' is in the cart.');
   keep();
 }
@@ -75,26 +73,70 @@ function remove(item) {
   keep();
 }
 
-// One purchase for each item; the snippet sends purchases at once.
 function checkOut() {
   const orderId = 'order-' + Date.now().toString(36);
-  for (const [id, quantity] of Object.entries(state.cart)) {
+  state.orders[orderId] = state.cart;
+  state.cart = {};
+  say('');
+  keep();
+  go('?order=' + orderId);
+}
+
+function heart(item) {
+  const loved = state.hearts.includes(item.id);
+  state.hearts = loved ? state.hearts.filter((id) => id !== item.id) : [...state.hearts, item.id];
+  keep();
+}
+
+// --- Pages: one document, an address for each, as in most shops of today ---
+
+function go(address) {
+  history.pushState(null, '', address);
+  turn();
+}
+
+function turn() {
+  const wanted = new URLSearchParams(location.search);
+  const item = product(wanted.get('product'));
+  const order = state.orders[wanted.get('order')];
+  // What the page is about, for the snippet's page view.
+  if (item) document.body.dataset.pzItem = item.id;
+  else delete document.body.dataset.pzItem;
+  if (item) show(item);
+  if (order) thank(wanted.get('order'), order);
+  byId('shelf').hidden = Boolean(item || order);
+  byId('detail').hidden = !item;
+  byId('thanks').hidden = !order;
+  drawHearts();
+}
+
+function show(item) {
+  const sheet = fromTemplate('detail-product', item);
+  sheet.dataset.pzItem = item.id;
+  sheet.querySelector('.text').textContent = item.text;
+  const buy = sheet.querySelector('.add');
+  buy.dataset.testid = 'detail-add';
+  buy.dataset.pzValue = item.price;
+  buy.addEventListener('click', () => add(item));
+  byId('detail').querySelector('.detail-product').replaceChildren(sheet);
+  // What a recommender would put beneath it. Its id goes along with what comes of it, up to the purchase.
+  byId('pairs').dataset.pzRec = 'goes-well-with-' + item.id;
+  byId('pairs').replaceChildren(...item.pairs.map((id) => card(product(id), 'pair-')));
+  byId('detail-name').focus({ preventScroll: true });
+}
+
+// One purchase for each item; the snippet sends purchases at once. The order gives each its id.
+function thank(orderId, order) {
+  for (const [id, quantity] of Object.entries(order)) {
     pz('track', 'purchase', {
       itemId: id,
       eventValue: product(id).price * quantity,
       properties: { orderId, quantity },
     });
   }
-  state.cart = {};
-  say('Thank you. That was ' + orderId + '.');
-  keep();
-}
-
-function heart(item) {
-  const loved = state.hearts.includes(item.id);
-  state.hearts = loved ? state.hearts.filter((id) => id !== item.id) : [...state.hearts, item.id];
-  pz('track', loved ? 'unfavorite' : 'favorite', { itemId: item.id });
-  keep();
+  byId('order-id').textContent = orderId;
+  byId('order-lines').replaceChildren(...lines(order).map((line) => drawn(line)));
+  byId('thanks-title').focus({ preventScroll: true });
 }
 
 // --- Drawing ---
@@ -108,44 +150,21 @@ function fromTemplate(name, item) {
   return element;
 }
 
-function card(item, { recommendationId, testPrefix = '' } = {}) {
+function card(item, testPrefix = '') {
   const element = fromTemplate('product', item);
   element.dataset.pzItem = item.id;
   element.dataset.testid = testPrefix + 'product-' + item.id;
   const [open, love, buy] = element.querySelectorAll('button');
   open.dataset.testid = testPrefix + 'open-' + item.id;
-  open.addEventListener('click', () => show(item));
+  open.addEventListener('click', () => go('?product=' + item.id));
   love.dataset.testid = testPrefix + 'heart-' + item.id;
   love.setAttribute('aria-label', 'Favourite: ' + item.name);
   love.addEventListener('click', () => heart(item));
   buy.dataset.testid = testPrefix + 'add-' + item.id;
   buy.setAttribute('aria-label', 'Add to cart: ' + item.name);
-  buy.addEventListener('click', () => add(item, { recommendationId }));
-  return element;
-}
-
-// A product's page, with what a recommender would put beneath it: its id goes along with what comes of it.
-function show(item) {
-  const recommendationId = 'goes-well-with-' + item.id;
-  const sheet = fromTemplate('detail-product', item);
-  sheet.dataset.pzItem = item.id;
-  sheet.querySelector('.text').textContent = item.text;
-  const buy = sheet.querySelector('.add');
-  buy.dataset.testid = 'detail-add';
+  buy.dataset.pzValue = item.price;
   buy.addEventListener('click', () => add(item));
-  byId('detail').querySelector('.detail-product').replaceChildren(sheet);
-  byId('pairs').dataset.pzRec = recommendationId;
-  byId('pairs').replaceChildren(...item.pairs.map((id) =>
-    card(product(id), { recommendationId, testPrefix: 'pair-' })));
-  pz('track', 'impression', { recommendationId, impression: item.pairs });
-  turnTo('detail');
-  drawHearts();
-  byId('detail-name').focus({ preventScroll: true });
-}
-
-function turnTo(section) {
-  byId('shelf').hidden = section !== 'shelf';
-  byId('detail').hidden = section !== 'detail';
+  return element;
 }
 
 function drawPeople() {
@@ -157,27 +176,39 @@ function drawPeople() {
 
 function drawHearts() {
   for (const button of document.querySelectorAll('.heart')) {
-    button.setAttribute('aria-pressed', state.hearts.includes(button.parentElement.dataset.pzItem));
+    const loved = state.hearts.includes(button.parentElement.dataset.pzItem);
+    button.setAttribute('aria-pressed', loved);
+    button.dataset.pzEvent = loved ? 'unfavorite' : 'favorite';
   }
 }
 
+const lines = (cart) => Object.entries(cart).map(([id, quantity]) => ({ item: product(id), quantity }));
+
+function drawn({ item, quantity }) {
+  const line = fromTemplate('line', item);
+  line.querySelector('.name').textContent = item.name + (quantity > 1 ? ' × ' + quantity : '');
+  line.querySelector('.price').textContent = euro(item.price * quantity);
+  return line;
+}
+
 function drawCart() {
-  const lines = Object.entries(state.cart).map(([id, quantity]) => ({ item: product(id), quantity }));
-  byId('cart-lines').replaceChildren(...lines.map(({ item, quantity }) => {
-    const line = fromTemplate('line', item);
-    line.dataset.testid = 'line-' + item.id;
-    line.querySelector('.name').textContent = item.name + (quantity > 1 ? ' × ' + quantity : '');
-    line.querySelector('.price').textContent = euro(item.price * quantity);
-    const button = line.querySelector('.remove');
-    button.dataset.testid = 'remove-' + item.id;
-    button.setAttribute('aria-label', 'Remove: ' + item.name);
-    button.addEventListener('click', () => remove(item));
+  const all = lines(state.cart);
+  byId('cart-lines').replaceChildren(...all.map((each) => {
+    const line = drawn(each);
+    line.dataset.testid = 'line-' + each.item.id;
+    const button = document.createElement('button');
+    button.className = 'remove';
+    button.textContent = '✕';
+    button.dataset.testid = 'remove-' + each.item.id;
+    button.setAttribute('aria-label', 'Remove: ' + each.item.name);
+    button.addEventListener('click', () => remove(each.item));
+    line.append(button);
     return line;
   }));
-  byId('cart-count').textContent = lines.reduce((sum, { quantity }) => sum + quantity, 0);
-  byId('cart-empty').hidden = lines.length > 0;
-  byId('total').textContent = euro(lines.reduce((sum, { item, quantity }) => sum + item.price * quantity, 0));
-  byId('checkout').disabled = !lines.length;
+  byId('cart-count').textContent = all.reduce((sum, { quantity }) => sum + quantity, 0);
+  byId('cart-empty').hidden = all.length > 0;
+  byId('total').textContent = euro(all.reduce((sum, { item, quantity }) => sum + item.price * quantity, 0));
+  byId('checkout').disabled = !all.length;
 }
 
 byId('products').append(...products.map((item) => card(item)));
@@ -191,6 +222,8 @@ byId('people').append(...people.map((person) => {
 }));
 byId('logout').addEventListener('click', logOut);
 byId('checkout').addEventListener('click', checkOut);
-byId('back').addEventListener('click', () => turnTo('shelf'));
+for (const id of ['back', 'again']) byId(id).addEventListener('click', () => go('./'));
+addEventListener('popstate', turn);
 if (state.user) pz('identify', state.user);
 keep();
+turn();
