@@ -86,7 +86,7 @@ def test_the_tag_pins_the_newest_build(client: FlaskClient) -> None:
     assert f"<script>{STUB}</script>" in printed
 
 
-@pytest.mark.parametrize("document", ["README.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/snippet.md"])
 def test_the_documents_show_the_tag_as_it_is_printed(document: str) -> None:
     printed = tag("shop", "https://events.example.com")
     shown = re.sub(r"(?<=pz\.)[0-9a-f]{12}|(?<=sha384-)[^\"]+", "…", printed)
