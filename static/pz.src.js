@@ -204,7 +204,8 @@
     const until = (busy = Date.now() + LEASE);
     const keepalive = keepalives && bytes + size <= QUOTA;
     if (!keepalive) size = 0;
-    let status, retryAfter;
+    let status;
+    let retryAfter = 0;
     let answer = {};
     hold(batch, until);
     tell('sent', batch);
