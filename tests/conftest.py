@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,21 @@ from gateway.app import create_app
 from gateway.sandbox import Sandbox
 from gateway.settings import Settings, load
 
+from . import secrecy
 from .support import Gateway, Start, Stored, environment, write_sites
+
+secrecy.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """A test that tells a secret fails, whatever it tests."""
+    report = yield
+    try:
+        secrecy.search_report(item, report)
+    except AssertionError as error:
+        report.outcome, report.longrepr = "failed", str(error)
+    return report
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from gateway.queues.sqs.outbox import SqsOutbox
 from gateway.queues.sqs.receiver import Receiver
 
 from .queue_contract import Clock
+from .secrecy import MARK
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_SECRET_ACCESS_KEY": f"aws-{MARK}",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }

@@ -22,9 +22,13 @@ from werkzeug.test import TestResponse
 
 from gateway.sandbox import Sandbox
 
+from .secrecy import MARK, search_log
+
 ROOT = Path(__file__).parent.parent
 ORIGIN = "https://shop.example.com"
-ADMIN_TOKEN = "token-of-the-suite"
+ADMIN_TOKEN = f"admin-{MARK}"
+SECRET_KEY = f"key-{MARK}"
+USER_SECRET = f"user-{MARK}"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TRACKING_ID = "8f3b1c5e-0000-4000-8000-000000000001"
 SITES = f"""\
@@ -61,7 +65,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         "GATEWAY_SITES": str(write_sites(folder / "sites.toml")),
         "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
+        "GATEWAY_SECRET_KEY": SECRET_KEY,
         "GATEWAY_MIN_FREE_BYTES": "0",
     }
 
@@ -140,7 +144,7 @@ class Gateway:
             **environ,
             "WEB_CONCURRENCY": "2",
             "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_SECRET_ACCESS_KEY": f"aws-{MARK}",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": sandbox.url,
         }
@@ -169,6 +173,7 @@ class Gateway:
         self._process.wait(timeout=60)
         self._process = None
         eventually(lambda: not any(map(alive, family)), "every process has ended", 60)
+        search_log(self.log.read_text(errors="replace"), "the log")
 
     @property
     def master(self) -> int:

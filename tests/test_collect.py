@@ -19,11 +19,21 @@ from werkzeug.test import TestResponse
 
 from gateway.sessions import Session, Sessions
 
-from .support import ORIGIN, SITES, TRACKING_ID, Start, Stored, beacon, event, post
+from .support import (
+    ORIGIN,
+    SECRET_KEY,
+    SITES,
+    TRACKING_ID,
+    USER_SECRET,
+    Start,
+    Stored,
+    beacon,
+    event,
+    post,
+)
 
-SECRET = "a-secret-of-the-suite"  # as in the fixture `environ`
 COOKIE = "pz_sid_shop"
-SHOP = Sessions("shop", [SECRET], 30)
+SHOP = Sessions("shop", [SECRET_KEY], 30)
 TYPES = {
     400: "InvalidInputException",
     403: "AccessDeniedException",
@@ -489,7 +499,7 @@ def test_an_expired_cookie_begins_a_new_session(client: FlaskClient) -> None:
 
 def test_session_minutes_is_the_sites_own(start: Start) -> None:
     client = start(SITES.replace("[sites.media]", "session_minutes = 1\n\n[sites.media]"))
-    sessions = Sessions("shop", [SECRET], 1)
+    sessions = Sessions("shop", [SECRET_KEY], 1)
     client.set_cookie(COOKIE, token(5, sessions))
     assert cookie(post(client)) is None
     client.set_cookie(COOKIE, token(8, sessions))
@@ -499,13 +509,13 @@ def test_session_minutes_is_the_sites_own(start: Start) -> None:
 
 
 def test_a_cookie_signed_with_an_older_key_still_counts(start: Start) -> None:
-    client = start(GATEWAY_SECRET_KEY=f"newest,{SECRET}")
+    client = start(GATEWAY_SECRET_KEY=f"newest,{SECRET_KEY}")
     client.set_cookie(COOKIE, token(400))
     assert session_of(post(client), Sessions("shop", ["newest"], 30)).id == "known"
 
 
 def test_sites_never_share_a_session(client: FlaskClient, stored: Stored) -> None:
-    foreign = Sessions("media", [SECRET], 30)
+    foreign = Sessions("media", [SECRET_KEY], 30)
     client.set_cookie(COOKIE, token(1, foreign))
     client.set_cookie("pz_sid_media", token(1, foreign))
     response = post(client)
@@ -585,8 +595,10 @@ def test_a_refused_request_does_not_end_the_session(client: FlaskClient) -> None
 
 
 def test_where_a_site_has_a_secret_only_a_signed_user_counts(start: Start, stored: Stored) -> None:
-    client = start(SITES.replace("[sites.media]", 'user_secret = "s3"\n\n[sites.media]'))
-    proof = hmac.new(b"s3", "u-\u00fc".encode(), hashlib.sha256).hexdigest()
+    client = start(
+        SITES.replace("[sites.media]", f'user_secret = "{USER_SECRET}"\n\n[sites.media]')
+    )
+    proof = hmac.new(USER_SECRET.encode(), "u-\u00fc".encode(), hashlib.sha256).hexdigest()
     for members in (
         {"userId": "u-\u00fc", "signature": proof},
         {"userId": "u-\u00fc", "signature": proof[:-1] + "x"},

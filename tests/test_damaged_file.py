@@ -17,7 +17,7 @@ import requests
 
 from gateway.sandbox import Faults, Sandbox
 
-from .support import ADMIN_TOKEN, ROOT, Gateway, beacon, event, eventually, write_sites
+from .support import ADMIN_TOKEN, ROOT, Gateway, beacon, environment, event, eventually
 
 PAGE = 4096
 POISON = "poison"
@@ -28,14 +28,8 @@ ASIDE = "queue.db.damaged-20??????-??????"  # with date and time
 def pristine(tmp_path_factory) -> Path:
     """A folder with a queue of 400 events and 3 dead letters, all of it in the file itself."""
     folder = tmp_path_factory.mktemp("pristine")
-    environ = {
-        "GATEWAY_SITES": str(write_sites(folder / "sites.toml")),
-        "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
-        "GATEWAY_MIN_FREE_BYTES": "0",
-    }
     with Sandbox(faults=Faults(refuse_item_ids=(POISON,))) as sandbox:
-        made = Gateway(folder, environ, sandbox).start()
+        made = Gateway(folder, environment(folder), sandbox).start()
         try:
             for _ in range(3):
                 made.assert_accepted(event(), event(itemId=POISON))

@@ -51,7 +51,9 @@ def exchange(port: int, raw: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
                 answer += piece
-        except ConnectionError:
+        except TimeoutError:
+            raise
+        except OSError:
             pass  # refused before all was sent
     return answer
 

@@ -23,6 +23,7 @@ from .support import (
     ROOT,
     SITES,
     TRACKING_ID,
+    USER_SECRET,
     Gateway,
     beacon,
     event,
@@ -35,7 +36,7 @@ from .support import (
 def counted(gateway: Gateway, tmp_path):
     signed = '\n[sites.signed]\ntracking_id = "t"\norigins = []\nallow_missing_origin = true\n'
     signed += 'region = "us-east-1"\n'
-    write_sites(tmp_path / "sites.toml", SITES + signed + 'user_secret = "of the site"\n')
+    write_sites(tmp_path / "sites.toml", SITES + signed + f'user_secret = "{USER_SECRET}"\n')
     return gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
 
 
@@ -76,7 +77,7 @@ def test_a_user_id_counts_only_with_the_sites_signature(counted):
         body = {"trackingId": "signed", "userId": "u-1", "eventList": [event()], **members}
         assert requests.post(f"{counted.url}/events", json=body, timeout=10).status_code == 204
 
-    right = hmac.new(b"of the site", b"u-1", hashlib.sha256).hexdigest()
+    right = hmac.new(USER_SECRET.encode(), b"u-1", hashlib.sha256).hexdigest()
     post(sessionId="right", signature=right)
     post(sessionId="wrong", signature=right.upper())
     post(sessionId="none")

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from gateway.app import create_app
 from gateway.settings import Settings
 
-from .support import SITES, Start, Stored, beacon, event, post
+from .support import SITES, USER_SECRET, Start, Stored, beacon, event, post
 
 COOKIE = "pz_sid_shop"
 HOUR = 3600.0
@@ -143,7 +143,9 @@ def test_a_log_in_keeps_the_session_and_another_person_begins_one(
 
 
 def test_who_is_not_proved_to_be_somebody_begins_no_session(start: Start, stored: Stored) -> None:
-    client = start(SITES.replace("[sites.media]", 'user_secret = "s3"\n\n[sites.media]'))
+    client = start(
+        SITES.replace("[sites.media]", f'user_secret = "{USER_SECRET}"\n\n[sites.media]')
+    )
     for user in "ann", "bob":
         post(client, beacon(userId=user, signature="made up"))
     assert len(set(ids(stored))) == 1
