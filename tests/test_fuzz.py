@@ -10,9 +10,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from gateway.sandbox import Sandbox
 
 from .malformed import Attacker
 from .support import ROOT, Gateway, event
@@ -27,6 +30,12 @@ STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
 @pytest.fixture
 def seed() -> int:
     return int(os.environ.get("SOAK_SEED", random.randrange(1_000_000) if SOAK else 20180322))
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(port=0, keep=1_000_000) as sandbox:
+        yield sandbox
 
 
 def attack(port: int, attacker: Attacker, count: int) -> Counter[int]:
@@ -94,7 +103,7 @@ def test_malformed_requests_harm_nobody(
     with capsys.disabled():
         print(f"\nfuzz: seed {seed}, {summary}; {len(visitor.accepted)} visitors' events")
     assert visitor.failure is None
-    gateway.assert_delivered(visitor.accepted)
+    gateway.assert_delivered(visitor.accepted, 60)
     assert gateway.workers() == workers
     assert "Traceback" not in gateway.log.read_text()
     assert {204, 400, 403, 404} <= set(statuses), "the attack was more than noise"

@@ -311,7 +311,7 @@ def test_the_procfile_runs_as_it_stands_with_either_queue(
 def _lives(gateway: Gateway) -> bool:
     try:
         return requests.get(f"{gateway.url}/healthz", timeout=1).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
