@@ -20,6 +20,7 @@ import pytest
 from gateway import shorthand
 from tests.conformance import events, grammar, options
 from tests.conformance.case import FILES, USAGE, Case
+from tests.secrecy import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
 AWS_VENV = ROOT / ".venv-awscli"
@@ -157,7 +158,7 @@ def _environment(case: Case, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "LC_ALL": "C.UTF-8",
         "AWS_ACCESS_KEY_ID": "EXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SECRET_ACCESS_KEY": f"aws-{MARK}",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_MAX_ATTEMPTS": "1",

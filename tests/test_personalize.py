@@ -26,6 +26,7 @@ from gateway.sandbox import Faults, Sandbox
 from gateway.sites import Site, read_sites
 
 from .queue_contract import record
+from .secrecy import MARK
 from .support import TRACKING_ID, free_port, write_sites
 
 ROLE = "arn:aws:iam::123456789012:role/events"
@@ -116,7 +117,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDSOURCE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"aws-{MARK}")
     return monkeypatch
 
 
