@@ -212,6 +212,7 @@ def test_no_trouble_that_the_demo_can_make_loses_an_event(demo: str, browser: Ch
     browser.get(shop)
     tracked, waiting = find(browser, "tracked-list"), find(browser, "waiting")
     _arrive(sandbox, ["view"])
+    find(browser, "console").click()
     find(browser, "offline").click()
     find(browser, "add-kettle").click()
     eventually(lambda: "held" in tracked.text, "nobody answers")
@@ -220,6 +221,9 @@ def test_no_trouble_that_the_demo_can_make_loses_an_event(demo: str, browser: Ch
     _arrive(sandbox, ["add_to_cart"])
     tries = tracked.find_elements("css selector", ".event:first-child [data-step=sent]")
     assert len(tries) < 5, "it is patient"
+    said = " ".join(entry["message"] for entry in browser.get_log("browser"))
+    steps = re.findall(r'"pz: (\w+)" "add_to_cart" "kettle"', said)
+    assert [steps[0], steps[1], steps[2], steps[-1]] == ["queued", "sent", "held", "accepted"]
     find(browser, "shut").click()
     find(browser, "add-mug").click()
     eventually(lambda: "1 waiting" in waiting.text and "held" in tracked.text, "a 503")
