@@ -1,0 +1,54 @@
+"""What is installed with the gateway may be used by anybody, under licences that we know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+
+from packaging.requirements import Requirement
+
+PERMISSIVE = {
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "MPL-2.0",
+    "PSF-2.0",
+    "ZPL-2.1",
+}
+# As those say it who don't use SPDX's names.
+SPELLINGS = {
+    "Apache License 2.0": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "BSD-3-Clause",
+    "MIT License": "MIT",
+}
+
+
+def installed(name: str, extras: frozenset[str] = frozenset()) -> Iterator[Distribution]:
+    """A distribution and all that it needs at run time."""
+    found = distribution(name)
+    yield found
+    for line in found.requires or []:
+        needed = Requirement(line)
+        wanted = [{"extra": extra} for extra in extras] or [{"extra": ""}]
+        if needed.marker is None or any(needed.marker.evaluate(extra) for extra in wanted):
+            yield from installed(needed.name, frozenset(needed.extras))
+
+
+def licences(found: Distribution) -> set[str]:
+    """All that it names, of which some may be at choice."""
+    if expression := found.metadata.get("License-Expression"):
+        return set(re.split(r" AND | OR ", re.sub("[()]", "", expression)))
+    classifiers = found.metadata.get_all("Classifier") or []
+    named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")]
+    words = {found.metadata.get("License") or "", *named} - {"", "Dual License"}
+    return {SPELLINGS.get(word, word) for word in words}
+
+
+def test_everything_that_is_installed_has_a_permissive_licence() -> None:
+    everything = {found.name: licences(found) for found in installed("personalize-gateway")}
+    assert len(everything) > 20, "the dependencies' own were found"
+    assert {name: told for name, told in everything.items() if not told or told - PERMISSIVE} == {}
