@@ -26,6 +26,7 @@ from gateway import (
 from gateway.last_valid import problem_of
 from gateway.ledger import Ledger
 from gateway.queues.urls import delivery_condition, open_inbox
+from gateway.rates import Rates
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
 from gateway.trail import open_trail
@@ -47,7 +48,10 @@ def create_app(settings: Settings) -> Flask:
         inbox = window = demo.Window(inbox, shop.key)
         app.register_blueprint(demo.blueprint(shop, window, settings.demo))
     ledger = Ledger(open_trail(settings))
-    app.register_blueprint(collect.blueprint(settings.sites, settings.secret_keys, inbox, ledger))
+    rates = Rates(settings.rate_limit_storage, settings.secret_keys[0])
+    app.register_blueprint(
+        collect.blueprint(settings.sites, settings.secret_keys, inbox, ledger, rates)
+    )
     condition = partial(delivery_condition, settings)
     sites_problem = partial(problem_of, settings.sites_file)
     examined = partial(readiness.examine, inbox, condition, sites_problem)
@@ -75,7 +79,8 @@ def _answer_in_aws_shape(app: Flask) -> None:
 
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
-        metrics.REQUESTS_REFUSED.labels(refusal.reason).inc()
+        if refusal.status >= 400:
+            metrics.REQUESTS_REFUSED.labels(refusal.reason).inc()
         repeats.say(refusal.reason, str(refusal.__cause__ or refusal))
         response = refusal.response()
         if refusal.reason == "foreign_origin":

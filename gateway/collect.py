@@ -14,15 +14,21 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from gateway import events, metrics
 from gateway.doors import Door, Visitor
+from gateway.gates import pass_gates
 from gateway.ledger import Ledger
 from gateway.queues import Inbox, QueueError, Record
-from gateway.refusals import Refusal
+from gateway.rates import Rates
+from gateway.refusals import Refusal, no_content
 from gateway.sessions import Visit
 from gateway.sites import Site
 
 
 def blueprint(
-    sites: Mapping[str, Site], secret_keys: Sequence[str], inbox: Inbox, ledger: Ledger
+    sites: Mapping[str, Site],
+    secret_keys: Sequence[str],
+    inbox: Inbox,
+    ledger: Ledger,
+    rates: Rates,
 ) -> Blueprint:
     """The route, with all that it needs handed in."""
     routes = Blueprint("collect", __name__)
@@ -36,6 +42,8 @@ def blueprint(
         try:
             wanted = _read(_body())
             door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
+            count = len(wanted.event_list)
+            pass_gates(door.site, count, request.headers, request.remote_addr, rates)
             return _take(door, wanted, inbox, ledger, now)
         except Refusal as refusal:
             if refusal.reason != "invalid_event":  # of which each event has been told
@@ -64,9 +72,7 @@ def _take(door: Door, wanted: events.Request, inbox: Inbox, ledger: Ledger, now:
     ledger.stored(records, new, time.time())
     if visitor.anonymous_because:
         metrics.ANONYMISED.labels(site.key, visitor.anonymous_because).inc(len(records))
-    response = _answer(len(accepted), errors)
-    if not any(new) and not errors:
-        response.headers["X-Gateway-Reason"] = "duplicate"
+    response = _answer(len(accepted), any(new), errors)
     _hand_out(response, door, visitor.visit)
     return response
 
@@ -128,11 +134,9 @@ def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
         raise Refusal(503, error.reason, "The queue cannot take events now") from error
 
 
-def _answer(accepted: int, errors: Mapping[int, events.Errors]) -> Response:
+def _answer(accepted: int, new: bool, errors: Mapping[int, events.Errors]) -> Response:
     if not errors:
-        response = Response(status=204)
-        del response.headers["Content-Type"]
-        return response
+        return no_content(None if new else "duplicate")
     rejected = [{"index": index, "errors": why} for index, why in errors.items()]
     return jsonify({"accepted": accepted, "rejected": rejected})
 

@@ -33,11 +33,14 @@ class Ledger:
         self._trail.note(_invalid, site, request, errors, at)
 
     def turned_away(self, site: str, request: Request | None, refusal: Refusal, at: float) -> None:
-        """Nothing of a request is accepted; None: it could not be read."""
+        """Nothing of a request is stored; None: it could not be read."""
         events: list[Any] = [{}] if request is None else request.event_list
-        if request is not None:
-            metrics.REFUSED.labels(site, refusal.reason).inc(len(events))
         user_id = request.user_id if request else None
+        if refusal.status == 204:
+            metrics.DROPPED.labels(site, refusal.reason).inc(len(events))
+            events, user_id = [{}] * len(events), None  # unwanted here means: not to be kept
+        elif request is not None:
+            metrics.REFUSED.labels(site, refusal.reason).inc(len(events))
         said = [(event, str(refusal)) for event in events]
         self._trail.note(steps.refused, site, user_id, said, refusal.reason, at)
 

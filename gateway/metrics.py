@@ -34,6 +34,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 ACCEPTED = Counter("gateway_events_accepted", "Events acknowledged and stored", ["site"])
 DUPLICATES = Counter("gateway_events_duplicate", "Events that were stored before", ["site"])
 REFUSED = Counter("gateway_events_refused", "Events not accepted", ["site", "reason"])
+DROPPED = Counter("gateway_events_dropped", "Events that nobody wants", ["site", "reason"])
+BOTS = Counter("gateway_events_from_bots", "Events of bots, dropped or not", ["site"])
 ANONYMISED = Counter(
     "gateway_events_anonymised", "Events whose userId did not count", ["site", "reason"]
 )

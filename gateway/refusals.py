@@ -23,18 +23,29 @@ RETRY_AFTER = 5  # seconds
 
 
 class Refusal(Exception):
-    """Nothing of a request is accepted. `reason` is the code that response and log share."""
+    """Nothing of a request is stored. `reason` is the code that response, metric and log share.
+
+    With status 204 nothing is wrong with it: somebody does not want it.
+    """
 
     def __init__(
-        self, status: int, reason: str, message: str, errors: dict[str, Any] | None = None
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        errors: dict[str, Any] | None = None,
+        retry_after: int = RETRY_AFTER,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.errors = errors
+        self.retry_after = retry_after  # seconds
 
     def response(self) -> Response:
         """The answer, in the shape that AWS's SDKs read."""
+        if self.status == 204:
+            return no_content(self.reason)
         name = TYPES.get(self.status, "InvalidInputException")
         body = {"__type": name, "message": str(self)}
         if self.errors:
@@ -48,5 +59,14 @@ class Refusal(Exception):
         if self.status == 415:
             response.headers["Accept-Encoding"] = "identity"
         if self.status in (429, 503):
-            response.headers["Retry-After"] = str(RETRY_AFTER)
+            response.headers["Retry-After"] = str(self.retry_after)
         return response
+
+
+def no_content(reason: str | None = None) -> Response:
+    """A 204, which promises that everything is stored, or names the reason why not."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    if reason:
+        response.headers["X-Gateway-Reason"] = reason
+    return response

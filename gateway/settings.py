@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Settings:
     max_age: int
     dedupe_seconds: int
     demo: str | None
+    rate_limit_storage: str = field(repr=False)
     admin_token: str | None = field(repr=False)
     redact: tuple[str, ...]
 
@@ -56,6 +58,11 @@ class Keys(fields.String):
         if not all(keys):
             raise ValidationError("Holds an empty key.")
         return keys
+
+
+def _has_client(url: str) -> None:
+    if url.startswith("redis") and find_spec("redis") is None:
+        raise ValidationError("Needs pip install 'personalize-gateway[redis]'.")
 
 
 class EnvironmentSchema(Schema):
@@ -140,6 +147,15 @@ class EnvironmentSchema(Schema):
         load_default=60 * 60,
         validate=validate.Range(1),
         metadata={"description": "Seconds for which an eventId seen again is not stored again"},
+    )
+    rate_limit_storage = fields.String(
+        data_key="GATEWAY_RATE_LIMIT_STORAGE",
+        load_default="memory://",
+        validate=[
+            validate.Regexp(r"memory://\Z|rediss?://\S+\Z", error="Write memory:// or redis://…"),
+            _has_client,
+        ],
+        metadata={"description": "Where events are counted for `events_per_minute`"},
     )
     admin_token = fields.String(
         data_key="GATEWAY_ADMIN_TOKEN",

@@ -35,6 +35,10 @@ class Site:
     allow_missing_origin: bool
     event_types: frozenset[str]
     user_secret: str | None = field(repr=False)
+    honor_gpc: bool
+    honor_dnt: bool
+    drop_bots: bool
+    events_per_minute: int
     calls_per_second: int
 
 
@@ -66,6 +70,10 @@ class SiteSchema(Schema):
     allow_missing_origin = Flag(load_default=False)
     event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
     user_secret = fields.String(load_default=None, validate=validate.Length(1))
+    honor_gpc = Flag(load_default=True)
+    honor_dnt = Flag(load_default=True)
+    drop_bots = Flag(load_default=False)
+    events_per_minute = fields.Integer(load_default=3000, strict=True, validate=validate.Range(1))
     calls_per_second = fields.Integer(
         load_default=1000, strict=True, validate=validate.Range(1, 100_000)
     )

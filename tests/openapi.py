@@ -167,7 +167,7 @@ REFUSALS: dict[int, tuple[str, list[str]]] = {
     408: ("The body took too long.", ["request_timeout"]),
     413: ("The body is too large.", ["request_entity_too_large"]),
     415: ("The body is compressed or otherwise encoded.", ["content_encoding"]),
-    429: ("Too many events of this client; try again after `Retry-After`.", []),
+    429: ("Too many events of this client; try again after `Retry-After`.", ["rate_limit"]),
     503: ("The queue cannot take them now; try again after `Retry-After`.", []),
 }
 RETRY_AFTER: Json = {

@@ -36,16 +36,19 @@ SITES = f"""\
 tracking_id = "{TRACKING_ID}"
 origins = ["{ORIGIN}", "https://*.shop.example.org"]
 region = "us-east-1"
+events_per_minute = 1000000
 
 [sites.media]
 tracking_id = "8f3b1c5e-0000-4000-8000-000000000002"
 origins = ["https://media.example.com"]
 region = "eu-west-1"
+events_per_minute = 1000000
 
 [sites.servers]
 tracking_id = "8f3b1c5e-0000-4000-8000-000000000003"
 origins = []
 region = "us-east-1"
+events_per_minute = 1000000
 allow_missing_origin = true
 """
 

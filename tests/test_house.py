@@ -43,7 +43,7 @@ def test_every_setting_is_in_the_reference_with_its_default(schema: Schema) -> N
         ]
         default = field.load_default
         if isinstance(default, int) and default:
-            assert f"| `{default}` |" in row
+            assert f"| `{str(default).lower()}` |" in row
 
 
 def test_the_reference_names_no_setting_that_does_not_exist() -> None:

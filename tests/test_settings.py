@@ -103,6 +103,7 @@ def test_the_sites_file_is_sites_toml_of_the_working_directory_by_default(
         ("GATEWAY_MAX_BODY_BYTES", "100", "max_body_bytes", 100),
         ("GATEWAY_MAX_AGE", "60", "max_age", 60),
         ("GATEWAY_DEDUPE_SECONDS", "60", "dedupe_seconds", 60),
+        ("GATEWAY_RATE_LIMIT_STORAGE", "redis://h/0", "rate_limit_storage", "redis://h/0"),
         ("GATEWAY_ADMIN_TOKEN", "t", "admin_token", "t"),
         ("GATEWAY_REDACT", "email, Phone", "redact", ("email", "Phone")),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000", "demo", "http://127.0.0.1:9000"),
@@ -147,6 +148,7 @@ def test_a_variable_sets_what_it_says(
         ("GATEWAY_MAX_AGE", "14 days"),
         ("GATEWAY_DEDUPE_SECONDS", "0"),
         ("GATEWAY_DEDUPE_SECONDS", "hour"),
+        ("GATEWAY_RATE_LIMIT_STORAGE", "memcached://h"),
         ("GATEWAY_ADMIN_TOKEN", ""),
         ("GATEWAY_REDACT", "email,"),
         ("GATEWAY_DEMO", "aws"),
@@ -254,7 +256,8 @@ def test_the_web_end_refuses_to_run_without_a_secret_key(sites_toml: Path) -> No
 
 def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
     path = write_sites(tmp_path / "sites.toml", MINIMAL + 'user_secret = "hush-hush"\n')
-    settings = start(path, GATEWAY_SECRET_KEY="sEcReT-1,sEcReT-2")
+    redis = "redis://:sEcReT-3@127.0.0.1"
+    settings = start(path, GATEWAY_SECRET_KEY="sEcReT-1,sEcReT-2", GATEWAY_RATE_LIMIT_STORAGE=redis)
     assert settings.secret_keys == ("sEcReT-1", "sEcReT-2")
     assert settings.sites["shop"].user_secret == "hush-hush"
     for text in (repr(settings), str(settings), repr(settings.sites)):
@@ -317,6 +320,10 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         allow_missing_origin=False,
         event_types=frozenset(),
         user_secret=None,
+        honor_gpc=True,
+        honor_dnt=True,
+        drop_bots=False,
+        events_per_minute=3000,
         calls_per_second=1000,
     )
 
@@ -335,6 +342,10 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     allow_missing_origin = true
     event_types = ["view", "purchase", "view"]
     user_secret = "s"
+    honor_gpc = false
+    honor_dnt = false
+    drop_bots = true
+    events_per_minute = 60
     calls_per_second = 50
     """
     assert read_sites(write_sites(tmp_path / "sites.toml", text))["My-shop_2"] == Site(
@@ -350,6 +361,10 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         allow_missing_origin=True,
         event_types=frozenset({"view", "purchase"}),
         user_secret="s",
+        honor_gpc=False,
+        honor_dnt=False,
+        drop_bots=True,
+        events_per_minute=60,
         calls_per_second=50,
     )
 
@@ -368,6 +383,10 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "allow_missing_origin": ['"true"', "1", "0", "[]"],
         "event_types": ['"view"', "[1]", '[""]', f'["{"v" * 257}"]'],
         "user_secret": ['""', "1"],
+        "honor_gpc": ['"false"', "0"],
+        "honor_dnt": ['"false"', "0"],
+        "drop_bots": ['"true"', "1"],
+        "events_per_minute": ["0", '"5"', "1.0", "true"],
         "calls_per_second": ["0", "100001", '"5"', "1.0", "true"],
     }.items(),
 )
