@@ -34,6 +34,20 @@ def test_the_newest_build_is_kept() -> None:
     assert newest() in BUILDS, "run `make snippet`"
 
 
+def lost(changes: str) -> list[str]:
+    """The releases in that text whose build is not named, or not kept."""
+    sections = [text for text in changes.split("\n## ")[1:] if "(unreleased)" not in text]
+    names = {text.split()[0]: re.search(r"pz\.[0-9a-f]{12}\.js", text) for text in sections}
+    kept = {build.name for build in BUILDS}
+    return [version for version, name in names.items() if not name or name[0] not in kept]
+
+
+def test_what_a_release_has_served_stays_served() -> None:
+    assert lost((ROOT / "CHANGES.md").read_text()) == []
+    past = f"\n## 3 (unreleased)\n## 2\n{newest().name}\n## 1\npz.000000000000.js\n## 0\n"
+    assert lost(past) == ["1", "0"]
+
+
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.name)
 def test_a_pinned_build_is_cached_for_a_year(client: FlaskClient, build: Path) -> None:
     with client.get(f"/static/{build.name}") as response:
