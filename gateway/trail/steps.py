@@ -79,7 +79,6 @@ def refused(
     """Events as they came, each with the message that says why it is not accepted."""
     for received, message in events:
         members = received if isinstance(received, dict) else {}
-        text = dumps(received)
         yield Step(
             at,
             "refused",
@@ -87,10 +86,10 @@ def refused(
             None,
             user_id,
             _id(members.get("eventId")),
-            text if len(text) <= PAYLOAD else "{}",
+            _payload(received),
             at,
             reason,
-            message,
+            _storable(message),
         )
 
 
@@ -133,6 +132,19 @@ def _step(record: Record, at: float, step: str, **more: Any) -> Step:
 
 def _id(value: Any) -> str:
     """What a caller gave for an ID, if it can be one; an eventId that is none finds nothing."""
-    if not isinstance(value, str):
-        return ""
-    return value[:LONGEST].encode("utf-8", "replace").decode()
+    return _storable(value[:LONGEST]) if isinstance(value, str) else ""
+
+
+def _payload(received: Any) -> str:
+    """An event's JSON text, if it is not too long and SQLite can read it."""
+    try:
+        text = dumps(received, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:  # 1e999 is infinite; a lone surrogate is no text
+        return "{}"
+    return text if len(text) <= PAYLOAD else "{}"
+
+
+def _storable(text: str) -> str:
+    """A text that visitors have a part in, without lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
