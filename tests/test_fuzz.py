@@ -12,13 +12,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from gateway.sandbox import Sandbox
+from gateway.trail.reader import TrailReader
 
 from .malformed import Attacker
-from .support import ROOT, Gateway, event
+from .support import ADMIN_TOKEN, ROOT, Gateway, event, eventually
 
 SOAK = "SOAK_SECONDS" in os.environ
 REQUESTS = 100_000 if SOAK else 4_000
@@ -86,10 +88,10 @@ class Visitor(threading.Thread):
 
 
 def test_malformed_requests_harm_nobody(
-    gateway: Gateway, seed: int, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No 5xx, no traceback, no worker's death, no event of somebody else lost."""
-    gateway.start()
+    gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
     workers = gateway.workers()
     visitor = Visitor(gateway)
     visitor.start()
@@ -105,6 +107,9 @@ def test_malformed_requests_harm_nobody(
     assert visitor.failure is None
     gateway.assert_delivered(visitor.accepted, 60)
     assert gateway.workers() == workers
+    trail = TrailReader(tmp_path / "queue.db-trail")
+    last = visitor.accepted[-1]
+    eventually(lambda: [life["state"] for life in trail.find(last)] == ["delivered"], "it is told")
     assert "Traceback" not in gateway.log.read_text()
     assert {204, 400, 403, 404} <= set(statuses), "the attack was more than noise"
 
