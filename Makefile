@@ -26,10 +26,9 @@ test: .venv/.installed-test
 	@tests/install-browsers.sh
 	@$(BIN)/pytest -n 4 --dist loadfile
 
-# Prints tables, writes bench/results/.
+# Prints tables, writes bench/results/, in some 15 minutes. MEASURES chooses some: see bench/__main__.py.
 bench: .venv/.installed-test
-	@$(BIN)/python -m bench.sqs_calls
-	@$(BIN)/python -m bench.drain
+	@$(BIN)/python -m bench $(MEASURES)
 
 # The long run of the conservation test: SOAK_SECONDS and SOAK_SEED choose another one.
 soak: .venv/.installed-test

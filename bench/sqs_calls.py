@@ -12,45 +12,42 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import requests
 
-from gateway.sandbox import Sandbox
+from bench.report import Figure
+from bench.servers import NOWHERE, environ
 from tests.sqs_backend import CREDENTIALS
 from tests.sqs_cluster import make_queue, moto_process
 from tests.sqs_proxy import SqsProxy
-from tests.support import ORIGIN, Gateway, beacon, event, write_sites
+from tests.support import ORIGIN, Gateway, beacon, event
 
 BEACONS = 40  # for each connection
-CONNECTIONS = (1, 8, 32)
-RESULTS = Path(__file__).parent / "results" / "sqs_calls.json"
 
 
-def main() -> None:
-    """Print a table, and keep it."""
-    os.environ.update(CREDENTIALS)
-    print("connections  beacons/s  SendMessageBatch for each 1,000 beacons")
-    rows = []
+def measure(*, quick: bool) -> list[Figure]:
+    """Calls for each thousand beacons at several numbers of connections."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proxy = stack.enter_context(SqsProxy(stack.enter_context(moto_process())))
-        environ = {
-            "GATEWAY_SITES": str(write_sites(folder / "sites.toml")),
-            "GATEWAY_QUEUE": make_queue(proxy.url),
-            "GATEWAY_SECRET_KEY": "bench",
-        }
-        gateway = Gateway(folder, environ, stack.enter_context(Sandbox(port=0)))
+        os.environ.update(CREDENTIALS)
+        settings = environ(folder, GATEWAY_QUEUE=make_queue(proxy.url))
+        gateway = Gateway(folder, settings, SimpleNamespace(url=NOWHERE))
         stack.callback(gateway.stop)
         gateway.start()
-        for connections in CONNECTIONS:
+        figures = []
+        for connections in (4,) if quick else (1, 8, 32):
             proxy.calls.clear()
             beacons = connections * BEACONS
             rate = _load(gateway, connections, beacons)
             calls = len(proxy.actions("SendMessageBatch")) * 1000 / beacons
-            rows.append({"connections": connections, "rate": rate, "calls": calls})
-            print(f"{connections:11}  {rate:9.0f}  {calls:8.0f}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+            label = f"SQS, {connections} connections"
+            figures += [
+                Figure(f"{label}, SendMessageBatch", "for 1,000 beacons", [calls]),
+                Figure(f"{label}, against moto", "beacons/s", [rate]),
+            ]
+    return figures
 
 
 def _load(gateway: Gateway, connections: int, beacons: int) -> float:
@@ -77,7 +74,3 @@ def _load(gateway: Gateway, connections: int, beacons: int) -> float:
     for thread in threads:
         thread.join()
     return beacons / (time.monotonic() - began)
-
-
-if __name__ == "__main__":
-    main()

@@ -137,6 +137,8 @@ def post(client: FlaskClient, body: Any = None, **headers: str | None) -> TestRe
 class Gateway:
     """gunicorn with the gateway in it, on a port of its own, and what tests do to it."""
 
+    app = "wsgi:app"
+
     def __init__(self, folder: Path, environ: Mapping[str, str], sandbox: Sandbox) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -155,7 +157,7 @@ class Gateway:
 
     def start(self, *options: str, **environ: str) -> Gateway:
         """Start gunicorn and return once it answers."""
-        command = [sys.executable, "-m", "gunicorn", "wsgi:app", "-b", f"127.0.0.1:{self.port}"]
+        command = [sys.executable, "-m", "gunicorn", self.app, "-b", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *options],

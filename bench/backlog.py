@@ -1,0 +1,43 @@
+"""A backlog as visitors leave it: many sessions at once, each of ten events in all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from bench.servers import SITE
+from gateway.queues import Record
+from gateway.queues.sqlite.inbox import SqliteInbox
+
+SESSIONS_AT_ONCE = 5_000
+A_COMMIT = 10_000
+EVENT = (
+    '{"eventId":"e-%d","eventType":"view","itemId":"i-%d","sentAt":1763880000.25,'
+    '"properties":"{\\"price\\":\\"19.90\\",\\"currency\\":\\"EUR\\"}"}'
+)
+
+
+def records(count: int) -> Iterator[Record]:
+    """So many, of interleaved sessions."""
+    now = time.time()
+    for number in range(count):
+        crowd = number // (SESSIONS_AT_ONCE * 10)
+        session = f"s-{crowd}-{number % SESSIONS_AT_ONCE}"
+        event = EVENT % (number, number % 1000)
+        yield Record(SITE, session, None, f"e-{number}", event, None, now)
+
+
+def fill(path: Path, count: int) -> None:
+    """Queue so many."""
+    inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
+    waiting = records(count)
+    while some := list(islice(waiting, A_COMMIT)):
+        inbox.put(some)
+
+
+def bound(count: int) -> int:
+    """The fewest calls possible: as many as there are sessions, none of which has more than ten."""
+    crowds, rest = divmod(count, SESSIONS_AT_ONCE * 10)
+    return SESSIONS_AT_ONCE * crowds + min(rest, SESSIONS_AT_ONCE)

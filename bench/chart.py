@@ -1,0 +1,76 @@
+"""The chart in the README: what the gateway reaches of each ceiling, as an SVG drawn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from bench.report import Figure, shown
+
+WIDTH, LEFT, RIGHT, TOP, ROW = 760, 270, 110, 64, 34
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #1f2937 }
+.title { font-size: 15px; font-weight: 600 }
+.note { fill: #6b7280 }
+.ceiling { fill: #e5e7eb }
+.ours { fill: #2563eb }
+.goal { stroke: #111827; stroke-width: 2 }
+.spread { stroke: #1e3a8a; stroke-width: 1.5 }
+"""
+
+
+class Bar(NamedTuple):
+    """What is reached of a ceiling; shares of 1."""
+
+    label: str
+    share: Figure
+    said: str
+
+
+def bars(figures: Sequence[Figure]) -> list[Bar]:
+    """Those figures that are a share of a ceiling and have a goal."""
+    rates = {figure.name: figure for figure in figures}
+    found = []
+    for figure in figures:
+        name, _, of = figure.name.rpartition(", ")
+        if of.startswith("of the ") and figure.at_least is not None and name in rates:
+            rate = rates[name]
+            found.append(Bar(name, figure, f"{shown(rate.median)} {rate.unit}"))
+    return found
+
+
+def svg(figures: Sequence[Figure]) -> str:
+    rows = bars(figures)
+    height = TOP + ROW * len(rows) + 30
+    drawn = "\n".join(_row(bar, TOP + ROW * index) for index, bar in enumerate(rows))
+    return f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"
+ aria-label="What the gateway reaches of each ceiling">
+<style>{STYLE}</style>
+<rect width="{WIDTH}" height="{height}" fill="#fff"/>
+<text class="title" x="16" y="26">What is reached of each ceiling</text>
+<text class="note" x="16" y="46">accept: an empty Flask route under the same gunicorn · forward: \
+a bare boto3 loop of full batches · black mark: the goal</text>
+{drawn}
+</svg>
+"""
+
+
+def _row(bar: Bar, y: int) -> str:
+    full = WIDTH - LEFT - RIGHT
+    share = min(bar.share.median, 1.0)
+    low, high = (LEFT + full * min(bound, 1.0) for bound in _bounds(bar.share))
+    goal = LEFT + full * (bar.share.at_least or 0)
+    return f"""\
+<text x="{LEFT - 10}" y="{y + 18}" text-anchor="end">{escape(bar.label)}</text>
+<rect class="ceiling" x="{LEFT}" y="{y + 5}" width="{full}" height="18" rx="3"/>
+<rect class="ours" x="{LEFT}" y="{y + 5}" width="{full * share:.0f}" height="18" rx="3"/>
+<line class="spread" x1="{low:.0f}" x2="{high:.0f}" y1="{y + 26}" y2="{y + 26}"/>
+<line class="goal" x1="{goal:.0f}" x2="{goal:.0f}" y1="{y + 2}" y2="{y + 26}"/>
+<text x="{LEFT + 8}" y="{y + 18}" style="fill:#fff;font-weight:600">{bar.share.median:.2f}</text>
+<text class="note" x="{LEFT + full + 8}" y="{y + 18}">{escape(bar.said)}</text>"""
+
+
+def _bounds(figure: Figure) -> tuple[float, float]:
+    return min(figure.values), max(figure.values)
