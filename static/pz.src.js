@@ -24,6 +24,7 @@
   const LONGEST = 3e5; // no wait is longer than this
   const DAY = 864e5;
   const QUOTA = 6e4; // browsers give a page 64 KiB of keepalive bodies in flight, other scripts' included
+  const ENVELOPE = 1e3; // bytes of a body beside its events, at most
   const MOST_RECORDS = 200;
   const MOST_CHARACTERS = 131072;
   const MOST_EVENTS = 100; // in a body
@@ -36,7 +37,7 @@
   if (!tag || stub?.site) return;
 
   let { site, auto = '', consent = 'granted' } = tag.dataset;
-  if (!site) return console.warn('pz: the script tag has no data-site');
+  if (!site) return console.warn('pz: no data-site');
   const stateKey = 'pz:' + site;
   const prefix = stateKey + ':';
   const url = tag.src.replace(/static\/[^/]*$/, 'events'); // under whatever path the gateway stands
@@ -50,7 +51,6 @@
   let most = MOST_EVENTS; // events in a body; an answer that tells too little halves it
   let failures = 0;
   let rest = 0; // no request before this time
-  let unheard; // the last request had no answer at all
   let busy = 0; // until this time a request is in flight
   let again; // something waits for the request in flight
   let bytes = 0; // keepalive bytes in flight
@@ -68,7 +68,7 @@
 
   // debug may be a function: it then gets each step of each event in place of the console.
   const tell = (step, records) => debug && records.forEach(({ e }) => attempt(() =>
-    debug.call ? debug(step, e) : console.log('pz: ' + step, e.eventType, e.itemId || '', e.eventId)));
+    debug.call ? debug(step, e) : console.log('pz:', step, e.eventId, e)));
 
   // --- Storage: localStorage, or memory while there is no consent, and where that is blocked or full ---
 
@@ -124,7 +124,7 @@
   const hold = (records, l, by) => records.forEach((record) => save(Object.assign(record, { l, by })));
 
   // A lease far in the future is a clock that was set back, not a lease.
-  const free = ({ l, by }, now) => by === page || l <= now || l > now + LONGEST;
+  const free = ({ l, by }) => by === page || l <= Date.now() || l > Date.now() + LONGEST;
 
   // --- Session: {t: what stands for it, s: a secret, k: [item, recommendation, when] of those that led to a click} ---
 
@@ -134,7 +134,7 @@
 
   // The gateway has named the session of this batch: so are called now the page's session and what waits in it.
   const name = (session, [{ t, e }]) => {
-    const same = session.split('.')[0] === (t + '').split('.')[0];
+    const same = (t + '').startsWith(session.split('.')[0]);
     const { t: now, k = [] } = state();
     if (now === t) remember({ t: session, k: k.filter((one) => same || one[2] >= e.sentAt) });
     load().forEach((record) => {
@@ -145,24 +145,22 @@
   // --- Delivery ---
 
   const keepalives = attempt(() => 'keepalive' in Request.prototype);
-  const octets = (text) => new Blob([text]).size; // UTF-8, which is what the quota counts
 
   // The next body: records in order, of one user and session. While a session has no tag, each body starts with its
   // first event, even if that is on its way: from that the gateway derives the session's ID, so they all meet in one.
   const pick = (room) => {
-    const now = Date.now();
     const all = load();
-    const waiting = all.filter((record) => free(record, now));
+    const waiting = all.filter(free);
     if (consent !== 'granted' || !waiting[0]) return;
     const { t, u, s } = waiting[0];
     const alike = (record) => record.t === t && record.u === u && record.s === s;
     const reset = t > 0;
     const session = reset ? undefined : t;
-    const body = { trackingId: site, userId: u, signature: s, clientTime: now / 1e3, session, reset, eventList: [] };
+    const body = { trackingId: site, userId: u, signature: s, clientTime: Date.now() / 1e3, session, reset, eventList: [] };
     const batch = [];
-    let size = octets(JSON.stringify(body));
-    for (const record of all.filter(alike).filter((one, at) => free(one, now) || !(at || session))) {
-      const more = octets(JSON.stringify(record.e)) + 1;
+    let size = ENVELOPE;
+    for (const record of all.filter(alike).filter((one, at) => free(one) || !(at || session))) {
+      const more = new Blob([JSON.stringify(record.e)]).size + 1; // UTF-8, which is what the quota counts
       if (batch.length >= most || (size + more > room && (batch.length || room < QUOTA))) break;
       size += more;
       batch.push(record);
@@ -177,7 +175,6 @@
     const stored = /2../.test(status);
     const unfit = /400|413/.test(status);
     const slip = /403|404/.test(status);
-    unheard = !status;
     if (stored || (unfit && (batch.length < 2 || answer.errors?.eventList))) {
       const refused = batch.filter((_, at) => !stored || answer.rejected?.some(({ index }) => index === at));
       if (refused.length) warn('refused', refused.map(({ e }) => e), answer);
@@ -188,7 +185,7 @@
       tell('accepted', batch.filter((record) => !refused.includes(record)));
     } else {
       // 403 and 404 are an operator's slip, mended in hours: nothing is lost, and nothing hurries.
-      if (slip) warn(status, 'is this site known to the gateway, with this origin?');
+      if (slip) warn(status, answer);
       if (unfit) most = Math.ceil(batch.length / 2);
       const backOff = 1e3 * 2 ** failures++ * (0.5 + Math.random());
       rest = now + (unfit ? 0 : Math.min(LONGEST, slip ? LONGEST : Math.max(retryAfter, backOff)));
@@ -230,7 +227,6 @@
 
   // One request at a time. A request that never ends is given up with its lease.
   const pump = () => {
-    clearTimeout(timer);
     timer = fresh = 0;
     const pause = Math.max(busy, rest) - Date.now();
     if (pause > 0) {
@@ -245,16 +241,16 @@
   // the gateway asked for.
   const leave = (going) => {
     attempt(view);
-    while (going || rest <= Date.now()) {
-      const next = pick(keepalives ? QUOTA - bytes : QUOTA - 1);
-      if (!next) break;
+    let next;
+    while ((going || rest <= Date.now()) && (next = pick(keepalives ? QUOTA - bytes : QUOTA - 1))) {
+      const [batch, , text] = next;
       if (keepalives) {
         post(...next);
       } else {
         // A beacon is never an answer: the records stay, and a later page asks again.
-        hold(next[0], Date.now() + LEASE);
-        tell('sent', next[0]);
-        if (!navigator.sendBeacon(url, next[2])) break;
+        hold(batch, Date.now() + LEASE);
+        tell('sent', batch);
+        if (!navigator.sendBeacon(url, text)) break;
       }
     }
   };
@@ -275,68 +271,73 @@
 
   // A UUID that belongs to some words, random ones unless given. No cryptography: it need only keep out who sees none
   // of its values.
-  const newId = (words = attempt(() => crypto.getRandomValues(new Uint32Array(9))) || [Math.random(), Math.random()]) =>
-    '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit, hash) => {
-      for (const letter of words.join()) {
+  const random = () => attempt(() => crypto.getRandomValues(new Uint32Array(9))) || [Math.random(), Math.random()];
+  const newId = (words) => {
+    const seed = (words || random()).join();
+    return '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit, hash) => {
+      for (const letter of seed) {
         hash = Math.imul(hash ^ letter.codePointAt(), 0x9e3779b1);
         hash ^= hash >>> 15;
       }
       return (digit ^ ((hash >>> 28) & (15 >> (digit / 4)))).toString(16);
     });
+  };
+
+  const track = (type, options) => {
+    if (consent === 'denied') return;
+    let { itemId, eventValue, properties, recommendationId, impression, eventId, orderId } = options || {};
+    const { t, k = [], s } = state();
+    const now = Date.now();
+    const sentAt = now / 1e3;
+    const purchase = /^purchase$/i.test(type);
+
+    // What a recommendation led to remembers it, to the purchase.
+    itemId = text(itemId);
+    const led = k.find(([item]) => item === itemId);
+    recommendationId = text(recommendationId || led?.[1]);
+    if (recommendationId && itemId) {
+      remember({ k: [...k.filter((one) => one !== led), [itemId, recommendationId, sentAt]].slice(-REMEMBERED) });
+    }
+
+    // A thank-you page that is loaded again tracks the same purchase.
+    orderId = orderId || properties?.orderId;
+    const secret = purchase && orderId && (s || newId());
+    if (secret) remember({ s: secret });
+
+    const record = {
+      e: {
+        eventId: text(eventId) || newId(secret && [secret, orderId, itemId, secret]),
+        eventType: text(type),
+        itemId,
+        eventValue: text(eventValue) && +eventValue,
+        properties,
+        recommendationId,
+        impression,
+        sentAt,
+      },
+      // The user and the session of this moment: who logs in later did not do this.
+      u: user,
+      s: signature,
+      t,
+      n: serial++,
+    };
+    hold([record], now + FRESH, page);
+    load();
+    tell('queued', [record]);
+    wake(purchase || ++fresh > 9 ? 0 : FLUSH);
+  };
+
+  const identify = (userId, options) => {
+    user = text(userId);
+    signature = user && text(options?.signature);
+  };
 
   const calls = {
-    track(type, options) {
-      if (consent === 'denied') return;
-      let { itemId, eventValue, properties, recommendationId, impression, eventId, orderId } = options || {};
-      const { t, k = [], s = newId() } = state();
-      const now = Date.now();
-      const sentAt = now / 1e3;
-      const purchase = /^purchase$/i.test(type);
-
-      // What a recommendation led to remembers it, to the purchase.
-      itemId = text(itemId);
-      const led = k.find(([item]) => item === itemId);
-      recommendationId = text(recommendationId || (itemId && led?.[1]));
-      if (recommendationId && itemId) {
-        remember({ k: [...k.filter((one) => one !== led), [itemId, recommendationId, sentAt]].slice(-REMEMBERED) });
-      }
-
-      // A thank-you page that is loaded again tracks the same purchase.
-      orderId = orderId || properties?.orderId;
-      if (purchase && orderId) {
-        remember({ s });
-        eventId = eventId || newId([s, orderId, itemId, s]);
-      }
-
-      const record = {
-        e: {
-          eventId: text(eventId) || newId(),
-          eventType: text(type),
-          itemId,
-          eventValue: text(eventValue) && +eventValue,
-          properties,
-          recommendationId,
-          impression,
-          sentAt,
-        },
-        // The user and the session of this moment: who logs in later did not do this.
-        u: user,
-        s: signature,
-        t,
-        n: serial++,
-      };
-      hold([record], now + FRESH, page);
-      load();
-      tell('queued', [record]);
-      wake(purchase || ++fresh > 9 ? 0 : FLUSH);
-    },
-    identify(userId, options) {
-      user = text(userId);
-      signature = user && text(options?.signature);
-    },
+    track,
+    identify,
     // Logging out ends the session too: the next event, on whichever page, tells the gateway.
     reset() {
-      calls.identify();
+      identify();
       write(stateKey, JSON.stringify({ t: Date.now() }));
     },
     consent(how) {
@@ -367,15 +368,17 @@
   const wants = (what) => auto.includes(what);
 
   // Item and recommendation may stand on an element or around it.
-  const near = (element, name) => element.closest('[data-pz-' + name + ']')?.getAttribute('data-pz-' + name);
-  const about = (element) => ({ itemId: near(element, 'item'), recommendationId: near(element, 'rec') });
+  const near = (element, name) => element.closest('[' + name + ']')?.getAttribute(name);
+  const about = (element) => ({
+    itemId: near(element, 'data-pz-item'), recommendationId: near(element, 'data-pz-rec'),
+  });
 
   // The nearest element with data-pz-event speaks, else the nearest item.
   const clicked = ({ target }) => {
     const element = target.closest('[data-pz-event]') || (wants('click') && target.closest('body [data-pz-item]'));
     if (!element) return;
     const { pzEvent, pzValue, pzImpression, pzProps } = element.dataset;
-    calls.track(pzEvent || 'click', {
+    track(pzEvent || 'click', {
       ...about(element),
       eventValue: pzValue,
       impression: pzImpression?.match(/[^\s,]+/g),
@@ -388,23 +391,23 @@
   const view = () => {
     const here = location.href.replace(/#(?![!/]).*/, '');
     if (here === place) return;
-    if (wants('page')) calls.track('view', about(doc.body));
+    if (wants('page')) track('view', about(doc.body));
     place = here;
     counted.clear();
     watch();
   };
 
   // After the page's own handlers, which may still correct the URL or draw what it stands for.
-  const turned = () => soon(view, 0);
+  const turned = () => soon(view);
 
   const followHistory = () => {
     if (win.navigation?.currentEntry) return listen(navigation, 'currententrychange', turned);
     listen(win, 'popstate', turned);
     ['pushState', 'replaceState'].forEach((name) => {
       const original = history[name];
-      history[name] = function (...rest) {
+      history[name] = (...rest) => {
         turned();
-        return original.apply(this, rest);
+        return original.apply(history, rest);
       };
     });
   };
@@ -424,7 +427,7 @@
     });
     for (const recommendationId in shown) {
       while (shown[recommendationId][0]) {
-        calls.track('impression', { recommendationId, impression: shown[recommendationId].splice(0, MOST_SHOWN) });
+        track('impression', { recommendationId, impression: shown[recommendationId].splice(0, MOST_SHOWN) });
       }
     }
   };
@@ -451,16 +454,6 @@
     if (!doc.hidden) scan();
   };
 
-  // As a script of the page's own, with its nonce; under Trusted Types by a policy that knows this one URL.
-  const loadMedia = () => {
-    const source = tag.src.replace(/[^/]*$/, 'pz-media.js');
-    const script = doc.createElement('script');
-    const policy = attempt(() => trustedTypes.createPolicy('pz', { createScriptURL: () => source }));
-    script.src = policy ? policy.createScriptURL('') : source;
-    script.nonce = tag.nonce;
-    doc.head.append(script);
-  };
-
   const listen = (target, type, action) => target.addEventListener(type, (event) => {
     attempt(() => action(event));
   }, true);
@@ -484,7 +477,7 @@
       wake(0);
     });
     listen(win, 'online', () => {
-      if (unheard) rest = 0;
+      rest = 0;
       wake(0);
     });
     setInterval(() => wake(0), LEASE); // what other pages left behind, once its lease is over
@@ -500,7 +493,8 @@
         childList: true, subtree: true, attributeFilter: ['data-pz-item', 'data-pz-rec'],
       });
     }
-    if (wants('media')) attempt(loadMedia);
+    // No script element, which Trusted Types would object to.
+    if (wants('media')) import(tag.src.replace(/[^/]*$/, 'pz-media.js')).catch(warn);
   };
 
   if (doc.prerendering) listen(doc, 'prerenderingchange', start);

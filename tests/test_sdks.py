@@ -1,6 +1,7 @@
 """AWS's SDKs, unmodified but for the endpoint: each records a batch and gets typed errors.
 
-boto3, and the JavaScript SDK under Node and bundled into a page of another origin.
+boto3, and the JavaScript SDK under Node and bundled into a page of another origin. What else npm
+is good for, too: the snippet's types.
 """
 
 from __future__ import annotations
@@ -175,3 +176,9 @@ def test_the_javascript_sdk_in_a_page_records_a_batch_and_gets_typed_errors(
         gateway.start()
         browser.get(origin)
         assert_recorded_and_refused(gateway, in_page(browser, gateway.url, calls("shop")))
+
+
+def test_typescript_takes_the_snippets_calls_and_no_others(javascript: Path) -> None:
+    options = ["--noEmit", "--strict", "--target", "es2020", "--lib", "es2020,dom", "--types"]
+    types = ROOT / "static/pz.d.ts"
+    run(javascript / "node_modules/.bin/tsc", *options, "", types, "snippet.ts", cwd=javascript)
