@@ -34,8 +34,8 @@
  * and a secret of this browser. A thank-you page that is loaded again thus counts once. One event for each item: sum up
  * quantities. Where the browser blocks storage, the secret is lost with the page.
  *
- * Under a Content Security Policy: script-src and connect-src with the gateway's origin, nothing else; for media under
- * Trusted Types also `trusted-types pz`.
+ * Under a Content Security Policy: script-src and connect-src with the gateway's origin, nothing else. Trusted Types
+ * need no policy.
  *
  * Kept in localStorage, under keys that begin with `pz:<site>`: events until the gateway has them (200, 128 KB, 24 hours
  * at most), the session's tag, what recommended the last 50 items that were clicked, and the secret.
@@ -75,9 +75,10 @@ interface PzEvent extends Omit<PzTrackOptions, 'itemId' | 'eventValue' | 'eventI
 
 /**
  * The steps of an event's life. `held`: the gateway could not take it now, and is asked again. `dropped`: it waited for
- * longer than a day, or too many waited.
+ * longer than a day, or too many waited. The gateway has a reason not to count it: `gpc` and `dnt` (the browser's wish),
+ * `bot`, `duplicate`.
  */
-type PzStep = 'queued' | 'sent' | 'accepted' | 'refused' | 'held' | 'dropped';
+type PzStep = 'queued' | 'sent' | 'accepted' | 'refused' | 'held' | 'dropped' | 'gpc' | 'dnt' | 'bot' | 'duplicate';
 
 interface Pz {
   /** Records an event; it is delivered soon, and survives the page. */

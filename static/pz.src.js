@@ -170,7 +170,7 @@
     return batch.length && [batch, size, JSON.stringify(body)];
   };
 
-  const settle = (batch, status, answer, retryAfter) => {
+  const settle = (batch, status, answer, retryAfter, reason) => {
     const now = Date.now();
     const stored = /2../.test(status);
     const unfit = /400|413/.test(status);
@@ -182,7 +182,7 @@
       most = Math.min(MOST_EVENTS, most * 2);
       batch.forEach(forget);
       tell('refused', refused);
-      tell('accepted', batch.filter((record) => !refused.includes(record)));
+      tell(reason || 'accepted', batch.filter((record) => !refused.includes(record)));
     } else {
       // 403 and 404 are an operator's slip, mended in hours: nothing is lost, and nothing hurries.
       if (slip) warn(status, answer);
@@ -201,7 +201,7 @@
     const until = (busy = Date.now() + LEASE);
     const keepalive = keepalives && bytes + size <= QUOTA;
     if (!keepalive) size = 0;
-    let status;
+    let status, reason;
     let retryAfter = 0;
     let answer = {};
     hold(batch, until);
@@ -215,6 +215,7 @@
       const session = header('X-Gateway-Session');
       status = response.status;
       retryAfter = wait * 1e3 || Date.parse(wait) - Date.now() || 0;
+      reason = header('X-Gateway-Reason');
       if (session) name(session, batch);
       answer = (await response.json()) || answer;
     } catch (error) {
@@ -222,7 +223,7 @@
     }
     bytes -= size;
     if (busy === until) busy = 0;
-    attempt(() => settle(batch, status, answer, retryAfter));
+    attempt(() => settle(batch, status, answer, retryAfter, reason));
   };
 
   // One request at a time. A request that never ends is given up with its lease.
