@@ -54,6 +54,6 @@ def test_the_reference_names_no_setting_that_does_not_exist() -> None:
 
 
 def test_the_documents_link_to_files_that_exist() -> None:
-    for document in [ROOT / "README.md", ROOT / "CHANGES.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
