@@ -74,8 +74,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket, addr: Any) -> Any:
         """Serve a request whose head has been read."""
-        if self._waiting.pop(sock, sock) is None:
-            self._waiting[sock] = None  # now it is waited for anew
+        if sock in self._waiting:  # now it is waited for anew
+            del self._waiting[sock]
+            self._waiting[sock] = None
         length = getattr(req.body.reader, "length", None)  # None: in chunks
         if length is None or length > DRAINED:
             req.force_close()

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import atheris
 
 with atheris.instrument_imports(include=["gateway"]):
-    from gateway import events, origins, strict_json
+    from gateway import events, origins, rates, strict_json
     from gateway.sessions import Session, Sessions
 
 from .malformed import Attacker
@@ -66,7 +66,12 @@ def match_origin(data: bytes) -> None:
         assert origins.normalise(origin) == origin
 
 
-ROOMS = [read_body, read_json, read_token, match_origin]
+def count_address(data: bytes) -> None:
+    """Whatever a proxy says of an address, it is counted as something."""
+    assert isinstance(rates.network(data.decode("latin-1")), str)
+
+
+ROOMS = [read_body, read_json, read_token, match_origin, count_address]
 
 
 def one_input(data: bytes) -> None:
@@ -83,6 +88,7 @@ def write_seeds(folder: Path) -> None:
         *(b"\0" + body for body in [*JSONS, *bodies]),
         *(b"\1" + body for body in [*JSONS, *bodies]),
         *(b"\2" + token for token in [SESSIONS.sign(GOOD).encode(), *texts]),
+        *(b"\4" + address for address in [b"::ffff:10.0.0.1", b"2001:db8::1%eth0", *texts]),
         *(b"\3" + ORIGIN.encode() + text for text in [b"", *texts]),
     ]
     for number, seed in enumerate(seeds):

@@ -9,9 +9,34 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .nasty import CHUNKS, FRAMINGS, HEADERS, JSONS, LINES, TEXTS, VALUES
-from .support import ORIGIN, beacon, event
+from .support import ORIGIN, beacon
 
 POST = b"POST /events HTTP/1.1"
+ROUTES = [
+    *[POST] * 6,
+    b"OPTIONS /events HTTP/1.1",
+    b"GET /static/pz.js HTTP/1.1",
+    b"GET /pixel.gif?trackingId=shop&eventType=view HTTP/1.1",
+    b"GET /metrics HTTP/1.1",
+    b"GET /inspect HTTP/1.1",
+    b"POST /inspect HTTP/1.1",
+]
+WHOLE = {
+    "eventType": "view",
+    "itemId": "i",
+    "impression": ["i"],
+    "sentAt": 1763880000,
+    "eventValue": 1,
+    "recommendationId": "r",
+}
+MORE = {
+    "userId": "u",
+    "sessionId": "s",
+    "signature": "00",
+    "clientTime": 1763880000,
+    "session": "x.1.1..y",
+    "reset": False,
+}
 PIECES = [b"\0", b"\r", b"\n", b"\r\n", b"\xff", b'"', b" ", b":"]
 
 
@@ -43,16 +68,11 @@ class Attacker:
         return text.encode("utf-8", "surrogatepass")
 
     def _beacon(self) -> dict[str, Any]:
-        """A valid one with all members."""
-        whole = {
-            "properties": {"a": "b"},
-            "impression": ["i"],
-            "sentAt": 1763880000,
-            "eventValue": 1,
-        }
-        whole |= {"recommendationId": "r", "metricAttribution": {"eventAttributionSource": "s"}}
-        more = {"userId": "u", "sessionId": "s", "signature": "00", "clientTime": 1763880000}
-        return beacon(event(**whole), **more, reset=False)
+        """A valid one, with all members in its event."""
+        item = {**WHOLE, "eventId": f"{self._random.getrandbits(64):x}", "properties": {"a": "b"}}
+        item["metricAttribution"] = {"eventAttributionSource": "s"}
+        more = {name: value for name, value in MORE.items() if self._random.random() < 0.5}
+        return beacon(item, **more)
 
     def body(self) -> bytes:
         """A beacon some of whose members are replaced, renamed or added."""
@@ -72,16 +92,15 @@ class Attacker:
         return self._http(self._one_of(JSONS))
 
     def _nasty_header(self) -> bytes:
-        name = self._one_of(HEADERS)
-        value = self._one_of(
-            [*TEXTS, f"{ORIGIN}{self._one_of(TEXTS)}", f"pz_sid_shop={self._one_of(TEXTS)}"]
-        )
+        name, text = self._one_of(HEADERS), self._one_of(TEXTS)
+        value = self._one_of([text, ORIGIN + text, f"pz_sid_shop={text}", f"127.0.0.1, {text}"])
         raw = f"{name}: {value}".encode("utf-8", "surrogatepass")
-        return self._http(json.dumps(beacon(event())).encode(), raw)
+        return self._http(self._json(self._beacon()), raw, line=self._one_of(ROUTES))
 
     def _nasty_framing(self) -> bytes:
         headers = [self._one_of(FRAMINGS) for _ in range(self._random.randint(1, 3))]
-        return self._http(b"abcde", *headers, sized=self._one_of([True, False]))
+        sized = self._one_of([True, False])
+        return self._http(b"abcde", *headers, sized=sized, line=self._one_of(ROUTES))
 
     def _nasty_chunks(self) -> bytes:
         body = self._one_of(CHUNKS) + self._one_of(CHUNKS)

@@ -301,4 +301,8 @@ HEADERS = [
     "Access-Control-Request-Headers",
     "Accept",
     "If-None-Match",
+    "If-Modified-Since",
+    "Range",
+    "Accept-Encoding",
+    "Content-Length",
 ]
