@@ -66,7 +66,8 @@ def _degraded(
         yield Complaint("forwarder_silent", "No forwarder delivers this queue")
     else:
         for site, trouble in condition.troubles.items():
-            yield Complaint("site", trouble, site)
+            code, _, _ = trouble.partition(":")  # what AWS says may name accounts and roles
+            yield Complaint("site", f"{code}: the forwarder's log says more", site)
     if condition and condition.oldest_at and now - condition.oldest_at > OLD:
         age = f"{now - condition.oldest_at:.0f} s"
         yield Complaint("backlog", f"The oldest event has been waiting for {age}")
