@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from gateway.redact import Redactor
 from gateway.settings import Settings
 from gateway.trail import Trail, steps
 from gateway.trail.steps import Request
+
+SILENT_SECONDS = 10.0  # that a client of the metrics' port may be
 
 
 class Sending:
@@ -150,6 +153,11 @@ def serve(port: int, pulse: Pulse) -> ThreadingHTTPServer:
     """Answer on every interface, in a thread that ends with the process. Raises OSError."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = SILENT_SECONDS
+
+        def version_string(self) -> str:
+            return "personalize-gateway"  # and not which Python this is
+
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, pulse.exposition())
@@ -169,7 +177,13 @@ def serve(port: int, pulse: Pulse) -> ThreadingHTTPServer:
         def log_message(self, *_what: Any) -> None:
             """Scrapes are not news."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exception(), OSError):  # a client that went away is no news
+                super().handle_error(request, client_address)
+
+    server = Server(("", port), Handler)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server

@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+import requests
 
+from gateway import metering
 from gateway.sandbox import Sandbox
+from gateway.settings import Settings
+from gateway.trail import Trail
 
-from .support import ORIGIN, Gateway, beacon, environment, event
+from .support import ORIGIN, Gateway, beacon, environment, event, free_port
 
 BODY_SECONDS = 3
 HEAD_SECONDS = 2
@@ -245,6 +249,22 @@ def test_a_body_that_breaks_off_is_no_event(gateway: Gateway) -> None:
     body = json.dumps(beacon()).encode()
     [(status, *_)] = ask(gateway, request(body, b"Content-Length: %d" % (len(body) + 1)))
     assert status == 400
+
+
+def test_the_forwarders_port_tells_no_version_and_lives_through_nonsense(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    with metering.serve(port, metering.Pulse(settings, lambda _: None, Trail())) as server:
+        assert server.RequestHandlerClass.timeout
+        for raw in [b"nonsense\r\n\r\n", b"GET /healthz HTTP/9\r\n\r\n", b"", b"\0" * 70_000]:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(raw)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        answer = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
+        server.shutdown()
+    assert answer.headers["Server"] == "personalize-gateway"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_no_path_leads_out_of_the_static_folder(gateway: Gateway) -> None:
