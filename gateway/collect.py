@@ -1,18 +1,21 @@
 """`POST /events`: browsers' beacons, and PutEvents requests of any AWS SDK, into the queue.
 
+`GET /pixel.gif` joins them behind the first gate.
+
 The gates stand in the order of their cost; what passes them all is stored before the answer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 from uuid import uuid4
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, after_this_request, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from gateway import events, metrics
+from gateway import events, metrics, pixel
 from gateway.doors import Door, Visitor
 from gateway.gates import pass_gates
 from gateway.ledger import Ledger
@@ -21,6 +24,8 @@ from gateway.rates import Rates
 from gateway.refusals import Refusal, no_content
 from gateway.sessions import Visit
 from gateway.sites import Site
+
+Sent = TypeVar("Sent")
 
 
 def blueprint(
@@ -36,12 +41,12 @@ def blueprint(
     for site in sites.values():
         doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
 
-    @routes.post("/events")
-    def put_events() -> Response:
+    def receive(read: Callable[[], events.Request], admit: Callable[[Door], None]) -> Response:
         now, wanted = time.time(), None
         try:
-            wanted = _read(_body())
-            door = _door(doors, wanted.tracking_id, request.headers.get("Origin"))
+            wanted = read()
+            door = _door(doors, wanted.tracking_id)
+            admit(door)
             count = len(wanted.event_list)
             pass_gates(door.site, count, request.headers, request.remote_addr, rates)
             return _take(door, wanted, inbox, ledger, now)
@@ -50,6 +55,17 @@ def blueprint(
                 known = doors.get(wanted.tracking_id) if wanted else None
                 ledger.turned_away(known.site.key if known else "", wanted, refusal, now)
             raise
+
+    @routes.post("/events")
+    def put_events() -> Response:
+        return receive(lambda: _valid(events.read, _body()), _admit_page)
+
+    @routes.get("/pixel.gif")
+    def get_pixel() -> Response:
+        after_this_request(pixel.drawn)
+        if request.method == "HEAD":  # only whether it is there
+            return no_content()
+        return receive(lambda: _valid(pixel.read, request.args), _admit_pixel)
 
     return routes
 
@@ -101,21 +117,30 @@ def _body() -> bytes:
     return body
 
 
-def _read(body: bytes) -> events.Request:
+def _valid(read: Callable[[Sent], events.Request], sent: Sent) -> events.Request:
     try:
-        return events.read(body)
+        return read(sent)
     except events.InvalidRequest as error:
         raise Refusal(400, "invalid_request", str(error), error.errors) from None
 
 
-def _door(doors: Mapping[str, Door], tracking_id: str, origin: str | None) -> Door:
+def _door(doors: Mapping[str, Door], tracking_id: str) -> Door:
     door = doors.get(tracking_id)
     if door is None:
         raise Refusal(404, "unknown_site", "No site has this trackingId")
+    return door
+
+
+def _admit_page(door: Door) -> None:
+    origin = request.headers.get("Origin")
     if not door.admits(origin):
         what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
         raise Refusal(403, "foreign_origin", f"{what} is not among the site's origins")
-    return door
+
+
+def _admit_pixel(door: Door) -> None:
+    if not door.site.pixel:
+        raise Refusal(403, "pixel_off", "The site does not set `pixel = true`")
 
 
 def _records(

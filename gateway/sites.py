@@ -38,6 +38,7 @@ class Site:
     honor_gpc: bool
     honor_dnt: bool
     drop_bots: bool
+    pixel: bool
     events_per_minute: int
     calls_per_second: int
 
@@ -73,6 +74,7 @@ class SiteSchema(Schema):
     honor_gpc = Flag(load_default=True)
     honor_dnt = Flag(load_default=True)
     drop_bots = Flag(load_default=False)
+    pixel = Flag(load_default=False)
     events_per_minute = fields.Integer(load_default=3000, strict=True, validate=validate.Range(1))
     calls_per_second = fields.Integer(
         load_default=1000, strict=True, validate=validate.Range(1, 100_000)

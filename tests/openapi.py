@@ -162,7 +162,10 @@ UNAVAILABLE: Json = {
 # Status → when, and the codes in X-Gateway-Reason where they can be told in advance.
 REFUSALS: dict[int, tuple[str, list[str]]] = {
     400: ("Nothing could be accepted.", ["invalid_request", "invalid_event"]),
-    403: ("The Origin is missing or not the site's.", ["foreign_origin"]),
+    403: (
+        "The Origin is missing or not the site's, or the site has no pixel.",
+        ["foreign_origin", "pixel_off"],
+    ),
     404: ("No site has this trackingId.", ["unknown_site"]),
     408: ("The body took too long.", ["request_timeout"]),
     413: ("The body is too large.", ["request_entity_too_large"]),
@@ -204,6 +207,7 @@ def document() -> Json:
     for name, schema in {"Error": ERROR, "PartlyAccepted": PARTLY}.items():
         spec.components.schema(name, schema)
     spec.path("/events", operations={"post": _put_events()})
+    spec.path("/pixel.gif", operations={"get": _pixel()})
     spec.path("/healthz", operations={"get": _healthz()})
     spec.path("/readyz", operations={"get": _readyz()})
     spec.path("/static/pz.js", operations={"get": _snippet()})
@@ -277,6 +281,47 @@ def _refusal(status: int) -> Json:
     if status in (429, 503):
         headers["Retry-After"] = RETRY_AFTER
     return {"description": when, "headers": headers, "content": _json(_ref("Error"))}
+
+
+def _pixel() -> Json:
+    def parameter(name: str, **more: Any) -> Json:
+        text = {"type": "string", "minLength": 1, "maxLength": 256, **STORABLE, **more}
+        return {"name": name, "in": "query", "description": DESCRIPTIONS[name], "schema": text}
+
+    named: Json = {"not": PLACEHOLDER}
+    view: Json = {"not": {"anyOf": [PLACEHOLDER, {"pattern": f"^{_any_case('purchase')}$"}]}}
+    ids = {"description": "Item IDs between commas, 25 at most."}
+    reason = {
+        "description": "Why nothing was queued; absent where it was.",
+        "schema": {"enum": ["duplicate", "gpc", "dnt", "bot"]},
+    }
+    return {
+        "operationId": "getPixel",
+        "summary": "Store one view of a page without scripts, or of a mail",
+        "description": "Only where the site sets `pixel = true`. No Origin is asked for; hence no "
+        "user, no properties, no purchase, and no parameters but these.",
+        "parameters": [
+            parameter("trackingId") | {"required": True},
+            parameter("eventType", **view) | {"required": True},
+            parameter("itemId", **named),
+            parameter("eventId"),
+            parameter("recommendationId", maxLength=40),
+            parameter("impression", pattern="^[^,\\u0000]*$", **named) | ids,
+        ],
+        "responses": {
+            "200": {
+                "description": "A transparent image of 1×1; the view is stored durably, or needs "
+                "not be: see the reason.",
+                "headers": {
+                    "Set-Cookie": COOKIE,
+                    "X-Gateway-Session": TAG,
+                    "X-Gateway-Reason": reason,
+                },
+                "content": {"image/gif": {}},
+            },
+            **{str(status): _refusal(status) for status in (400, 403, 404, 429, 503)},
+        },
+    }
 
 
 def _healthz() -> Json:

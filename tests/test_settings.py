@@ -323,6 +323,7 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         honor_gpc=True,
         honor_dnt=True,
         drop_bots=False,
+        pixel=False,
         events_per_minute=3000,
         calls_per_second=1000,
     )
@@ -345,6 +346,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     honor_gpc = false
     honor_dnt = false
     drop_bots = true
+    pixel = true
     events_per_minute = 60
     calls_per_second = 50
     """
@@ -364,6 +366,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         honor_gpc=False,
         honor_dnt=False,
         drop_bots=True,
+        pixel=True,
         events_per_minute=60,
         calls_per_second=50,
     )
@@ -386,6 +389,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "honor_gpc": ['"false"', "0"],
         "honor_dnt": ['"false"', "0"],
         "drop_bots": ['"true"', "1"],
+        "pixel": ['"true"', "1"],
         "events_per_minute": ["0", '"5"', "1.0", "true"],
         "calls_per_second": ["0", "100001", '"5"', "1.0", "true"],
     }.items(),
