@@ -11,11 +11,13 @@ import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import parse_qsl, quote
 
 import atheris
+from werkzeug.datastructures import MultiDict
 
 with atheris.instrument_imports(include=["gateway"]):
-    from gateway import events, origins, rates, strict_json
+    from gateway import events, origins, pixel, rates, strict_json
     from gateway.sessions import Session, Sessions
 
 from .malformed import Attacker
@@ -66,12 +68,23 @@ def match_origin(data: bytes) -> None:
         assert origins.normalise(origin) == origin
 
 
+def read_pixel(data: bytes) -> None:
+    """An address says nothing of a user; what is no view in it raises InvalidRequest."""
+    query = MultiDict(parse_qsl(data.decode("latin-1"), keep_blank_values=True))
+    try:
+        request = pixel.read(query)
+    except events.InvalidRequest:
+        return
+    assert (request.user_id, request.session_id, request.session) == (None, None, None)
+    assert not {"properties", "eventValue", "sentAt"} & request.event_list[0].keys()
+
+
 def count_address(data: bytes) -> None:
     """Whatever a proxy says of an address, it is counted as something."""
     assert isinstance(rates.network(data.decode("latin-1")), str)
 
 
-ROOMS = [read_body, read_json, read_token, match_origin, count_address]
+ROOMS = [read_body, read_json, read_token, match_origin, count_address, read_pixel]
 
 
 def one_input(data: bytes) -> None:
@@ -88,6 +101,7 @@ def write_seeds(folder: Path) -> None:
         *(b"\0" + body for body in [*JSONS, *bodies]),
         *(b"\1" + body for body in [*JSONS, *bodies]),
         *(b"\2" + token for token in [SESSIONS.sign(GOOD).encode(), *texts]),
+        *(b"\5trackingId=shop&eventType=view&itemId=" + quote(t).encode() for t in texts),
         *(b"\4" + address for address in [b"::ffff:10.0.0.1", b"2001:db8::1%eth0", *texts]),
         *(b"\3" + ORIGIN.encode() + text for text in [b"", *texts]),
     ]

@@ -110,9 +110,9 @@ class Attacker:
         return self._http(b"{}", line=self._one_of(LINES))
 
     def _nasty_pixel(self) -> bytes:
-        names = ["trackingId", "eventType", "itemId", self._one_of(TEXTS)]
-        names = self._random.sample(names, self._random.randint(0, 4))
-        query = [(name, self._one_of([*TEXTS, "shop", "view"])) for name in names]
+        query = {"trackingId": "shop", "eventType": "view", "itemId": "i", "impression": "i,j"}
+        for _ in range(self._random.randint(1, 2)):
+            query[self._one_of([*query, *query, self._one_of(TEXTS)])] = self._one_of(TEXTS)
         line = f"GET /pixel.gif?{urlencode(query, errors='surrogatepass')} HTTP/1.1"
         return self._http(b"", line=line.encode())
 

@@ -20,7 +20,7 @@ from gateway.sandbox import Sandbox
 from gateway.trail.reader import TrailReader
 
 from .malformed import Attacker
-from .support import ADMIN_TOKEN, ROOT, Gateway, event, eventually
+from .support import ADMIN_TOKEN, ROOT, SITES, Gateway, event, eventually, write_sites
 
 SOAK = "SOAK_SECONDS" in os.environ
 REQUESTS = 100_000 if SOAK else 4_000
@@ -91,6 +91,8 @@ def test_malformed_requests_harm_nobody(
     gateway: Gateway, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No 5xx, no traceback, no worker's death, no event of somebody else lost."""
+    pixel = SITES.replace("[sites.media]", "pixel = true\n\n[sites.media]")
+    write_sites(tmp_path / "sites.toml", pixel)
     gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
     workers = gateway.workers()
     visitor = Visitor(gateway)
