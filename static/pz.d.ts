@@ -18,11 +18,13 @@
  * What data-auto tracks
  *   page         "view" when the page is shown, again when it comes back from the back/forward cache, and whenever an
  *                app changes its URL (an anchor is no change, a router's #/… is). Its item is the one on <body> or <html>.
- *   click        "click" on any element in or with data-pz-item, unless a data-pz-event is around the click.
+ *   click        "click" on any element in or with data-pz-item, unless a data-pz-event is around the click. The middle
+ *                button, which opens a link in another tab, counts as well.
  *   impression   "impression" with the items that were at least half visible for a second; each item counts once a
  *                view and recommendation, and up to 25 that are seen together go into one event.
  *   media        "play", "pause", "resume", "ended", and "progress" at 25, 50 and 75 %, of <video> and <audio> in the
- *                page; eventValue is the percentage played. A second small file is loaded for it.
+ *                page; eventValue is the percentage played. A second small file is loaded for it, from the same folder,
+ *                under a name with the hash of its content. The tag's integrity attribute does not cover it.
  *
  * Amazon Personalize learns from the types that a solution is configured with; e-commerce domains want "View" and
  * "Purchase", video-on-demand domains "Watch": track those by a call or by data-pz-event.

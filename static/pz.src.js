@@ -133,7 +133,7 @@
   const remember = (changes) => write(stateKey, JSON.stringify({ ...state(), ...changes }));
 
   // The gateway has named the session of this batch: so are called now the page's session and what waits in it.
-  const name = (session, [{ t, e }]) => {
+  const adopt = (session, [{ t, e }]) => {
     const same = (t + '').startsWith(session.split('.')[0]);
     const { t: now, k = [] } = state();
     if (now === t) remember({ t: session, k: k.filter((one) => same || one[2] >= e.sentAt) });
@@ -172,7 +172,7 @@
 
   const settle = (batch, status, answer, retryAfter, reason) => {
     const now = Date.now();
-    const stored = /2../.test(status);
+    const stored = /^2/.test(status);
     const unfit = /400|413/.test(status);
     const slip = /403|404/.test(status);
     if (stored || (unfit && (batch.length < 2 || answer.errors?.eventList))) {
@@ -197,7 +197,7 @@
     if (again) wake(rest - now);
   };
 
-  const post = async (batch, size, text) => {
+  const post = async (batch, size, body) => {
     const until = (busy = Date.now() + LEASE);
     const keepalive = keepalives && bytes + size <= QUOTA;
     if (!keepalive) size = 0;
@@ -209,14 +209,14 @@
     bytes += size;
     try {
       // A string goes out as text/plain, which needs no preflight.
-      const response = await fetch(url, { method: 'POST', body: text, credentials: 'include', keepalive });
+      const response = await fetch(url, { method: 'POST', body, credentials: 'include', keepalive });
       const header = (named) => response.headers.get(named);
       const wait = header('Retry-After');
       const session = header('X-Gateway-Session');
       status = response.status;
       retryAfter = wait * 1e3 || Date.parse(wait) - Date.now() || 0;
       reason = header('X-Gateway-Reason');
-      if (session) name(session, batch);
+      if (session) adopt(session, batch);
       answer = (await response.json()) || answer;
     } catch (error) {
       // No answer, or one without JSON: the status, or its absence, says what to do.
@@ -244,14 +244,14 @@
     attempt(view);
     let next;
     while ((going || rest <= Date.now()) && (next = pick(keepalives ? QUOTA - bytes : QUOTA - 1))) {
-      const [batch, , text] = next;
+      const [batch, , body] = next;
       if (keepalives) {
         post(...next);
       } else {
         // A beacon is never an answer: the records stay, and a later page asks again.
         hold(batch, Date.now() + LEASE);
         tell('sent', batch);
-        if (!navigator.sendBeacon(url, text)) break;
+        if (!navigator.sendBeacon(url, body)) break;
       }
     }
   };
@@ -284,42 +284,47 @@
     });
   };
 
+  // What a recommendation led to remembers it, to the purchase.
+  const leadTo = (itemId, recommendationId, sentAt) => {
+    const { k = [] } = state();
+    const known = k.find(([item]) => item === itemId);
+    const leading = text(recommendationId || known?.[1]);
+    if (itemId && leading) {
+      remember({ k: [...k.filter((one) => one !== known), [itemId, leading, sentAt]].slice(-REMEMBERED) });
+    }
+    return leading;
+  };
+
+  // A thank-you page that is loaded again tracks the same purchase.
+  const purchaseId = (order, itemId) => {
+    const { s = newId() } = state();
+    remember({ s });
+    return newId([s, order, itemId, s]);
+  };
+
   const track = (type, options) => {
     if (consent === 'denied') return;
-    let { itemId, eventValue, properties, recommendationId, impression, eventId, orderId } = options || {};
-    const { t, k = [], s } = state();
+    const { itemId, eventValue, properties, recommendationId, impression, eventId, orderId } = options || {};
     const now = Date.now();
     const sentAt = now / 1e3;
+    const item = text(itemId);
+    const order = orderId || properties?.orderId;
     const purchase = /^purchase$/i.test(type);
-
-    // What a recommendation led to remembers it, to the purchase.
-    itemId = text(itemId);
-    const led = k.find(([item]) => item === itemId);
-    recommendationId = text(recommendationId || led?.[1]);
-    if (recommendationId && itemId) {
-      remember({ k: [...k.filter((one) => one !== led), [itemId, recommendationId, sentAt]].slice(-REMEMBERED) });
-    }
-
-    // A thank-you page that is loaded again tracks the same purchase.
-    orderId = orderId || properties?.orderId;
-    const secret = purchase && orderId && (s || newId());
-    if (secret) remember({ s: secret });
-
     const record = {
       e: {
-        eventId: text(eventId) || newId(secret && [secret, orderId, itemId, secret]),
+        eventId: text(eventId) || (purchase && order ? purchaseId(order, item) : newId()),
         eventType: text(type),
-        itemId,
+        itemId: item,
         eventValue: text(eventValue) && +eventValue,
         properties,
-        recommendationId,
+        recommendationId: leadTo(item, recommendationId, sentAt),
         impression,
         sentAt,
       },
       // The user and the session of this moment: who logs in later did not do this.
       u: user,
       s: signature,
-      t,
+      t: state().t,
       n: serial++,
     };
     hold([record], now + FRESH, page);
@@ -356,10 +361,9 @@
   };
 
   const queue = stub?.q || [];
-  const pz = (win.pz = (...call) => {
-    const [name, ...rest] = call;
-    if (doc.prerendering) queue.push(call);
-    else attempt(() => (calls[name] ? calls[name](...rest) : warn('no such call:', name)));
+  const pz = (win.pz = (call, ...options) => {
+    if (doc.prerendering) queue.push([call, ...options]);
+    else attempt(() => (calls[call] ? calls[call](...options) : warn('no such call:', call)));
   });
   pz.site = site;
   pz.dropped = 0;
@@ -422,7 +426,7 @@
     inSight.forEach((since, element) => {
       const { itemId, recommendationId = '' } = about(element);
       const once = recommendationId + ' ' + itemId;
-      if (Date.now() - since < SHOWN || counted.has(once)) return;
+      if (!itemId || Date.now() - since < SHOWN || counted.has(once)) return;
       counted.add(once);
       (shown[recommendationId] ||= []).push(itemId);
     });
@@ -465,6 +469,7 @@
     queue.forEach((call) => pz(...call));
 
     listen(doc, 'click', clicked);
+    listen(doc, 'auxclick', (event) => event.button === 1 && clicked(event)); // a link into another tab
     listen(doc, 'visibilitychange', () => {
       if (doc.hidden) leave();
       else wake(0);
