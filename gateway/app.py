@@ -23,6 +23,7 @@ from gateway import (
     readiness,
     static_files,
 )
+from gateway.guard import Guard
 from gateway.last_valid import problem_of
 from gateway.ledger import Ledger
 from gateway.queues.urls import delivery_condition, open_inbox
@@ -57,8 +58,9 @@ def create_app(settings: Settings) -> Flask:
     examined = partial(readiness.examine, inbox, condition, sites_problem)
     app.register_blueprint(health.blueprint(examined))
     if settings.admin_token:
+        guard = Guard(settings.admin_token, settings.secret_keys)
         state = partial(_state, settings)
-        app.register_blueprint(admin.blueprint(settings.admin_token, state, examined))
+        app.register_blueprint(admin.blueprint(settings, guard, state, examined))
     _answer_in_aws_shape(app)
     _share_with_sites(app, settings)
     _trust_proxies(app, settings.trusted_proxies)

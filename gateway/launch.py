@@ -32,6 +32,7 @@ def launch(port: int) -> int:
     no AWS set-up.
     """
     environ = {"GATEWAY_SECRET_KEY": secrets.token_hex(), **os.environ, "PORT": str(port)}
+    inspector = _inspector(port, environ)
     environ["WEB_CONCURRENCY"] = "1"  # the demo shows what its one worker stored
     sites_file = Path(environ.get("GATEWAY_SITES", "sites.toml"))
     alone = "GATEWAY_SITES" not in environ and not sites_file.exists()
@@ -44,7 +45,20 @@ def launch(port: int) -> int:
             environ.update(SANDBOX_CREDENTIALS)
             environ["AWS_ENDPOINT_URL_PERSONALIZE_EVENTS"] = sandbox.url
         _require_queue(environ)
-        return _serve(port, environ, _welcome(port, sandbox.url, _delivery(alone, aws)))
+        welcome = _welcome(port, sandbox.url, inspector, _delivery(alone, aws))
+        return _serve(port, environ, welcome)
+
+
+def _inspector(port: int, environ: dict[str, str]) -> str:
+    """The inspector's address: a link that logs in with a token of this run, where none is set.
+
+    Behind its # the token is sent to nobody; the page reads it.
+    """
+    address = f"http://127.0.0.1:{port}/inspect"
+    if "GATEWAY_ADMIN_TOKEN" in environ:
+        return address
+    environ["GATEWAY_ADMIN_TOKEN"] = secrets.token_urlsafe(16)
+    return f"{address}#token={environ['GATEWAY_ADMIN_TOKEN']}"
 
 
 def _require_queue(environ: Mapping[str, str]) -> None:
@@ -105,11 +119,12 @@ def _delivery(alone: bool, aws: bool) -> str:
     return "Delivering your sites' events to AWS, the demo shop's to the local PutEvents sandbox."
 
 
-def _welcome(port: int, sandbox_url: str, delivery: str) -> str:
+def _welcome(port: int, sandbox_url: str, inspector: str, delivery: str) -> str:
     lines = [
         "",
         f"Personalize Gateway is running. {delivery}",
         f"  Demo shop  http://127.0.0.1:{port}/demo/",
+        f"  Inspector  {inspector}",
         f"  Sandbox    {sandbox_url}/",
         "Ctrl-C ends it.",
         "",

@@ -28,6 +28,7 @@ from gateway.fields import (
 )
 from gateway.refusals import TYPES
 
+from . import openapi_admin
 from .support import ROOT
 
 DOCUMENT = ROOT / "docs/openapi.json"
@@ -211,6 +212,10 @@ def document() -> Json:
     spec.path("/healthz", operations={"get": _healthz()})
     spec.path("/readyz", operations={"get": _readyz()})
     spec.path("/static/pz.js", operations={"get": _snippet()})
+    for path, operations in openapi_admin.PATHS.items():
+        spec.path(path, operations=operations)
+    for name, scheme in openapi_admin.SECURITY.items():
+        spec.components.security_scheme(name, scheme)
     whole: Json = spec.to_dict()
     whole["components"]["schemas"]["Request"]["properties"]["eventList"]["items"] = _ref("Event")
     return whole

@@ -59,9 +59,8 @@ class TrailReader:
     def ticks(self, now: float) -> list[tuple[int, str, int, float, float]]:
         """Of the last minutes: second, what, how often, the sum and the most of its measure."""
         with self._reading() as db:
-            return db.execute(
-                "SELECT * FROM ticks WHERE second > ? ORDER BY second", (now - CHART_SECONDS,)
-            ).fetchall()
+            query = "SELECT * FROM ticks WHERE second > ? ORDER BY second"
+            return [tuple(row) for row in db.execute(query, (now - CHART_SECONDS,))]
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
