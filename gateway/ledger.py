@@ -35,14 +35,15 @@ class Ledger:
     def turned_away(self, site: str, request: Request | None, refusal: Refusal, at: float) -> None:
         """Nothing of a request is stored; None: it could not be read."""
         events: list[Any] = [{}] if request is None else request.event_list
-        user_id = request.user_id if request else None
+        user_id, step = request.user_id if request else None, "refused"
         if refusal.status == 204:
             metrics.DROPPED.labels(site, refusal.reason).inc(len(events))
-            events, user_id = [{}] * len(events), None  # unwanted here means: not to be kept
+            # Unwanted here means: not to be kept.
+            events, user_id, step = [{}] * len(events), None, "dropped"
         elif request is not None:
             metrics.REFUSED.labels(site, refusal.reason).inc(len(events))
         said = [(event, str(refusal)) for event in events]
-        self._trail.note(steps.refused, site, user_id, said, refusal.reason, at)
+        self._trail.note(steps.refused, site, user_id, said, refusal.reason, at, step)
 
 
 def _invalid(

@@ -146,7 +146,7 @@ def _life(key: Key, rows: Sequence[sqlite3.Row], requests: Mapping[str, dict[str
 
 
 def _telling(rows: Sequence[sqlite3.Row]) -> sqlite3.Row:
-    """The step that tells how the event stands: what is sent again and dropped changes nothing."""
+    """The step that tells how the event stands: a duplicate that is dropped changes nothing."""
     return next((row for row in reversed(rows) if row["step"] != "dropped"), rows[-1])
 
 

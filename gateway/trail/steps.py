@@ -67,21 +67,20 @@ def stored(records: Sequence[Record], new: Sequence[bool], at: float) -> Iterato
             yield _step(record, at, "dropped", since=record.received_at, reason="duplicate")
 
 
-def dropped(records: Sequence[Record], reason: str, at: float) -> Iterator[Step]:
-    """Events that were answered 204 and not stored."""
-    for record in records:
-        yield _step(record, at, "dropped", since=record.received_at, reason=reason)
-
-
 def refused(
-    site: str, user_id: str | None, events: Sequence[tuple[Any, str]], reason: str, at: float
+    site: str,
+    user_id: str | None,
+    events: Sequence[tuple[Any, str]],
+    reason: str,
+    at: float,
+    step: str = "refused",
 ) -> Iterator[Step]:
-    """Events as they came, each with the message that says why it is not accepted."""
+    """Events as they came, each with the message that says why it is not stored."""
     for received, message in events:
         members = received if isinstance(received, dict) else {}
         yield Step(
             at,
-            "refused",
+            step,
             site,
             None,
             user_id,
