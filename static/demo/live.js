@@ -79,7 +79,7 @@
   function live(eventId, step) {
     const known = tracked.get(eventId);
     if (!known) return; // of another page, which this one delivers
-    known.open = !['accepted', 'refused', 'dropped', 'erased'].includes(step);
+    known.open = ['queued', 'sent', 'held'].includes(step);
     known.made.dataset.step = step;
     known.made.querySelector('.note').textContent = step;
     const mark = element('li', '', step + ' ' + duration((Date.now() - known.since) / 1000));
