@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ def launch(port: int) -> int:
     The demo shop's events go to the sandbox; those of the sites file's own sites too where there is
     no AWS set-up.
     """
+    _require_port(port)
     environ = {"GATEWAY_SECRET_KEY": secrets.token_hex(), **os.environ, "PORT": str(port)}
     inspector = _inspector(port, environ)
     environ["WEB_CONCURRENCY"] = "1"  # the demo shows what its one worker stored
@@ -59,6 +61,15 @@ def _inspector(port: int, environ: dict[str, str]) -> str:
         return address
     environ["GATEWAY_ADMIN_TOKEN"] = secrets.token_urlsafe(16)
     return f"{address}#token={environ['GATEWAY_ADMIN_TOKEN']}"
+
+
+def _require_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingsError(f"PORT: {port}: {error.strerror}") from None
 
 
 def _require_queue(environ: Mapping[str, str]) -> None:

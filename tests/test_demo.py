@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -280,18 +281,24 @@ def test_the_demo_is_refused_by_no_sites_file_and_reaches_no_dataset(tmp_path: P
     assert [each["event"]["eventType"] for each in shown] == ["from_demo"]
 
 
-def test_run_says_in_one_line_that_the_folder_is_read_only(tmp_path: Path) -> None:
+def _refusal(port: int, folder: str, environ: dict[str, str]) -> str:
+    """The one line with which `run` ends at once."""
     run = subprocess.run(
-        [*RUN, str(free_port())],
-        cwd="/proc",  # read-only for root, too
-        env=_environ(tmp_path),
-        timeout=30,
-        capture_output=True,
-        text=True,
+        [*RUN, str(port)], cwd=folder, env=environ, timeout=30, capture_output=True, text=True
     )
     assert (run.returncode, run.stdout) == (1, "")
     assert len(run.stderr.splitlines()) == 1
-    assert run.stderr.startswith("personalize-gateway: GATEWAY_QUEUE: the queue can't be kept")
+    return run.stderr
+
+
+def test_run_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
+    environ = _environ(tmp_path)
+    said = _refusal(free_port(), "/proc", environ)  # which is read-only for root, too
+    assert said.startswith("personalize-gateway: GATEWAY_QUEUE: the queue can't be kept here: ")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = _refusal(port, str(tmp_path), environ)
+    assert said == f"personalize-gateway: PORT: {port}: Address already in use\n"
 
 
 class _Page(SimpleHTTPRequestHandler):
