@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway import logs, processes
+from gateway import isolation, logs, processes
 from gateway.last_valid import Copy, LastValid
 from gateway.settings import require_secret_key
 from gateway.strict_schema import SettingsError
@@ -43,7 +43,8 @@ def on_starting(server):
     # then. The server outlives a reload, which runs this file again.
     server.sites = Copy(kept, Path(server.folder) / "sites.toml")
     # With SQS, forwarders are started apart.
-    beside = kept.settings.forwarder == "auto" and not kept.settings.on_sqs
+    server.on_sqs = kept.settings.on_sqs
+    beside = kept.settings.forwarder == "auto" and not server.on_sqs
     server.supervisor = Supervisor(server.sites.environ) if beside else None
 
 
@@ -68,7 +69,12 @@ def pre_fork(server, worker):
 
 
 def post_fork(server, worker):
-    """Let the worker count on where an earlier one in its slot ended, and read the copy."""
+    """Let the worker count on where an earlier one in its slot ended, and read the copy.
+
+    It needs no AWS credentials where the queue is a file; the forwarder has them from the master.
+    """
+    if not server.on_sqs:
+        isolation.drop_aws_variables()
     os.environ.update(server.sites.environ())
     processes.count_as(f"web-{worker.slot}")
 

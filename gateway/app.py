@@ -130,9 +130,13 @@ def _share_with_sites(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        response.headers["Vary"] = "Origin"
-        if request.path.startswith("/static/"):
-            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        found = response.headers
+        found["Vary"] = "Origin"
+        found["X-Content-Type-Options"] = "nosniff"
+        shared = request.path.startswith("/static/")
+        found.setdefault(
+            "Cross-Origin-Resource-Policy", "cross-origin" if shared else "same-origin"
+        )
         return response
 
 

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 from flask import Blueprint, Response, jsonify, request, send_file, send_from_directory
 
-from gateway import demo_sound
+from gateway import demo_sound, snippet
 from gateway.queues import Inbox, QueueError, Record
 from gateway.sites import Site
 
@@ -26,6 +26,12 @@ KEPT = 1000  # records
 SANDBOX_SECONDS = 2.0  # to answer
 
 SHOP = Path(__file__).parent.parent / "static" / "demo"
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    f"media-src 'self'; script-src 'self' '{snippet.stub_hash()}'; style-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 class Window:
@@ -80,7 +86,9 @@ def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
 
     @routes.get("/")
     def shop() -> Response:
-        return send_from_directory(SHOP, "index.html")
+        page = send_from_directory(SHOP, "index.html")
+        page.headers.update(PAGE_HEADERS)
+        return page
 
     @routes.get("/config.json")
     def config() -> Response:

@@ -28,6 +28,11 @@ def integrity(script: bytes) -> str:
     return f"sha384-{b64encode(hashlib.sha384(script).digest()).decode()}"
 
 
+def stub_hash() -> str:
+    """What a page's Content-Security-Policy names to let the stub run."""
+    return f"sha256-{b64encode(hashlib.sha256(STUB.encode()).digest()).decode()}"
+
+
 def tag(site: str, public_url: str) -> str:
     """HTML: the stub that keeps early calls, and the newest build under the gateway's address."""
     build = newest()

@@ -34,4 +34,6 @@ def _headers(headers: Headers, path: str, url: str) -> None:
     # reproducible images. Weak, because all encodings share it, and so do proxies that compress.
     headers["ETag"] = f'W/"{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"'
     headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    if path.endswith(".html"):  # as pages, they are served elsewhere
+        headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
     headers["X-Content-Type-Options"] = "nosniff"

@@ -24,6 +24,7 @@ SPELLINGS = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
+    "The MIT License (MIT)": "MIT",
 }
 
 
@@ -45,6 +46,9 @@ def licences(found: Distribution) -> set[str]:
     classifiers = found.metadata.get_all("Classifier") or []
     named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")]
     words = {found.metadata.get("License") or "", *named} - {"", "Dual License"}
+    if not words:  # then the first line of its text
+        texts = [file for file in found.files or [] if file.name == "LICENSE"]
+        words = {text.read_text().partition("\n")[0] for text in texts}
     return {SPELLINGS.get(word, word) for word in words}
 
 
