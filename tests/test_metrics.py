@@ -7,10 +7,13 @@ import hmac
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import State, exposition
@@ -58,7 +61,7 @@ def test_a_refused_request_is_counted_by_its_reason_and_logged_once_a_minute(cou
         for _ in range(30):
             assert counted.post(body).headers["X-Gateway-Reason"] == reason
         assert counted.metric(f'gateway_requests_refused_total{{reason="{reason}"}}') == 30
-        lines = counted.log.read_text().count(f"WARNING gateway.app: {reason}: ")
+        lines = counted.log.read_text().count(f'"reason": "{reason}"')
         assert 1 <= lines <= len(counted.workers())
 
 
@@ -118,6 +121,31 @@ def test_the_reference_lists_what_there_is_and_no_more() -> None:
         f"{family.name}_total" if family.type == "counter" else family.name for family in families
     }
     assert documented() == {name for name in there if name.startswith("gateway_")}
+
+
+@pytest.mark.parametrize("document", ["grafana.json", "alerts.yml"])
+def test_dashboard_and_alerts_name_only_metrics_that_exist(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text()
+    queries = [str(value) for name, value in _members(yaml.safe_load(text)) if name == "expr"]
+    named = {name for query in queries for name in re.findall(r"gateway_[a-z_]+", query)}
+    known = documented() | {
+        f"{name}{part}" for name in documented() for part in ("_bucket", "_sum", "_count")
+    }
+    assert len(named) >= 8
+    assert named <= known
+    # A query that brings labels together which no metric has finds nothing, for ever.
+    labels = {label for query in queries for label in re.findall(r"by \(([a-z, ]+)\)", query)}
+    assert {one.strip() for some in labels for one in some.split(",")} <= {
+        *("site", "reason", "outcome", "le", "instance")
+    }
+
+
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, dict | list):
+            yield from _members(inner)
 
 
 def test_without_a_token_there_is_nothing(client):

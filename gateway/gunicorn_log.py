@@ -1,0 +1,19 @@
+"""gunicorn's own log, in the form of ours; no requests unless `--access-logfile` asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from gateway import logs
+
+
+class Log(Logger):  # type: ignore[misc]
+    """What `logger_class` names."""
+
+    def setup(self, cfg: Any) -> None:
+        """Also called anew at each reload."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(logs.formatter())
