@@ -341,3 +341,22 @@ def test_the_printed_tag_works_on_a_page_of_another_origin(
     gateway.stop(signal.SIGINT)  # at once: the browser keeps its connection
     [event] = gateway.sandbox.events()
     assert (event["eventType"], event["itemId"]) == ("click", "i-1")
+
+
+def test_a_click_in_the_shop_shows_in_the_inspector(demo: str, tmp_path: Path) -> None:
+    shop, _ = _addresses(demo)
+    inspector = re.search(r"Inspector +(\S+)", demo)
+    assert inspector
+    with chromium(tmp_path / "profile") as browser:
+        browser.get(inspector[1])
+        find(browser, "pulse")
+        stream = browser.current_window_handle
+        browser.switch_to.new_window("window")
+        browser.get(shop)
+        find(browser, "add-mug").click()
+        browser.switch_to.window(stream)
+        seen = '[data-state="delivered"] .item'
+        eventually(
+            lambda: "mug" in [item.text for item in browser.find_elements("css selector", seen)],
+            "the click shows",
+        )
