@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
@@ -32,6 +33,11 @@ def test_the_tools_find_nothing(command: str) -> None:
 def test_the_built_snippet_is_the_source_minified() -> None:
     for path, script in build_snippet.built().items():
         assert path.read_bytes() == script, "run `make snippet`"
+
+
+def test_the_snippet_keeps_to_its_budget() -> None:
+    script = (ROOT / "static/pz.js").read_bytes()
+    assert len(gzip.compress(script, 9)) <= 3584
 
 
 @pytest.mark.parametrize("schema", [EnvironmentSchema(), SiteSchema()], ids=repr)
