@@ -70,5 +70,5 @@ def test_a_site_that_is_not_delivered_is_named_until_it_is_mended(gateway, fault
     gateway.sandbox.faults = Faults()
     gateway.assert_delivered(waiting, 30)
     eventually(lambda: readiness(gateway) == {"status": "ok"}, "it is ok again")
-    shouts = [line for line in gateway.log.read_text().splitlines() if " shop: " in line]
+    shouts = [line for line in gateway.log.read_text().splitlines() if '"who": "shop"' in line]
     assert len(shouts) == 1, shouts
