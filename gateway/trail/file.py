@@ -111,19 +111,20 @@ def delete(path: Path) -> None:
 def trim(db: sqlite3.Connection, now: float) -> None:
     """Forget what is too old, and the oldest quarter where it is too much."""
     oldest = now - KEEP_SECONDS
-    if db.execute(USED_BYTES).fetchone()[0] > KEEP_BYTES:
-        first, last = db.execute("SELECT min(n), max(n) FROM steps").fetchone()
-        quarter = first + (last - first) // 4
-        (at,) = db.execute("SELECT at FROM steps WHERE n >= ? ORDER BY n", (quarter,)).fetchone()
-        oldest = max(oldest, at)
+    too_much = db.execute(USED_BYTES).fetchone()[0] > KEEP_BYTES
     for table in ("steps", "requests"):
+        if too_much:
+            db.execute(
+                f"""DELETE FROM {table} WHERE rowid <
+                    (SELECT min(rowid) + (max(rowid) - min(rowid)) / 4 FROM {table})"""
+            )
         # In the order in which they came, so that no more is looked at than is deleted.
         db.execute(
             f"""DELETE FROM {table} WHERE rowid < coalesce(
                 (SELECT rowid FROM {table} WHERE at >= ? ORDER BY rowid LIMIT 1), 1 << 62)""",
             (oldest,),
         )
-    db.execute("DELETE FROM ticks WHERE second < ?", (now - KEEP_SECONDS,))
+    db.execute("DELETE FROM ticks WHERE second < ?", (oldest,))
 
 
 def forget(path: Path, site: str, user_id: str) -> int:
