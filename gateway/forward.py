@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway import logs, processes
+from gateway import logs, processes, progress
 from gateway.queues import Lease
 from gateway.queues.urls import open_outbox, queue_status
 from gateway.settings import Settings
@@ -83,10 +83,10 @@ def _once(settings: Settings, lease: Lease, forwarder: Forwarder) -> int:
     if not lease.acquire():
         print("Another forwarder delivers this queue", file=sys.stderr)
         return 1
-    forwarder.run_once()
+    with progress.bar("Delivering", queue_status(settings).queued) as bar:
+        forwarder.run_once(lambda settled: bar.update(settled - bar.n))
     left = queue_status(settings).queued
-    if left:
-        print(f"{left} events are still queued", file=sys.stderr)
+    print(f"{forwarder.settled} settled, {left} still queued")
     return int(left > 0)
 
 

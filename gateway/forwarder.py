@@ -99,6 +99,7 @@ class Forwarder:
         self._events_in_flight = 0
         self._tidied_at = 0.0
         self._reloading = False
+        self.settled = 0  # events delivered or dead
         self.stopping = False
 
     def reload(self) -> None:
@@ -116,11 +117,14 @@ class Forwarder:
             self.step()
         self._finish()
 
-    def run_once(self) -> None:
-        """Deliver what is there; give a site up that keeps failing."""
+    def run_once(self, came_to: Callable[[int], object] = lambda _settled: None) -> None:
+        """Deliver what is there; give a site up that keeps failing.
+
+        `came_to` hears now and then how many events are delivered or dead.
+        """
         self._repair()
         while self.step() and not self.stopping:
-            pass
+            came_to(self.settled)
         self._finish()
 
     def step(self) -> bool:
@@ -257,6 +261,7 @@ class Forwarder:
         """Tell the queue what became of it all, in one transaction."""
         if self._acked or self._buried or self._released:
             self._outbox.settle(self._acked, self._buried, self._released)
+            self.settled += len(self._acked) + len(self._buried)
             self._acked, self._buried, self._released = [], [], []
 
     def _finish(self) -> None:

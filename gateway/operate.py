@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from gateway import events
+from gateway import events, progress
 from gateway.logs import printable
 from gateway.queues import DeadLetter, DeadLetters, Record
 from gateway.queues.urls import create_queue, open_dead_letters, queue_problems, queue_status
@@ -150,11 +150,13 @@ def _replay(options: argparse.Namespace) -> int:
     settings = load(os.environ)
     letters = open_dead_letters(settings)
     replayed = found = 0
-    for batch in _batches(_chosen(letters, options.ids)):
-        valid = [(one, record) for one in batch if (record := _validated(one, settings))]
-        letters.replay(valid)
-        replayed += len(valid)
-        found += len(batch)
+    with progress.bar("Replaying", len(options.ids) or queue_status(settings).dead) as bar:
+        for batch in _batches(_chosen(letters, options.ids)):
+            valid = [(one, record) for one in batch if (record := _validated(one, settings))]
+            letters.replay(valid)
+            replayed += len(valid)
+            found += len(batch)
+            bar.update(len(batch))
     print(f"{replayed} in the queue again, {found - replayed} still not valid")
     return int(replayed < max(found, len(options.ids)))
 

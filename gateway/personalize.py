@@ -85,7 +85,7 @@ class Personalize:
         key = _setup(site)
         with self._opening:
             if key not in self._clients:
-                self._clients[key] = _session(site).client(
+                self._clients[key] = session(site).client(
                     "personalize-events",
                     region_name=site.region,
                     endpoint_url=site.endpoint_url,
@@ -118,7 +118,7 @@ def _request(site: Site, call: Call) -> dict[str, Any]:
     return request if call.user_id is None else {**request, "userId": call.user_id}
 
 
-def _session(site: Site) -> boto3.Session:
+def session(site: Site) -> boto3.Session:
     """boto3's usual chain, and from there on the role where a site names one."""
     if site.role_arn is None:
         return boto3.Session()

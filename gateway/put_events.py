@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -80,10 +81,10 @@ def _run(argv: list[str]) -> int:
         parameters = skeletons.checked(parameters, shape)
     except skeletons.ParameterError as error:
         raise _usage_error(str(error)) from None
-    most = None if options.enqueue else shape.members["eventList"].metadata["max"]
-    request = _check(parameters, most)
     if options.enqueue and not options.generate_cli_skeleton:
-        return _enqueue(request)
+        _refuse_aws_options(options)
+        return _enqueue(_check(parameters, None))
+    _check(parameters, shape.members["eventList"].metadata["max"])
     return _call(options, parameters)
 
 
@@ -163,17 +164,22 @@ def _command_parser(argv: list[str]) -> _Parser:
 
 
 def _check(parameters: dict[str, Any], most: int | None) -> events.Request:
-    """Check as `POST /events` would, but that at most so many events fit in one call."""
+    """Check as `POST /events` would, but that at most so many events fit in one call.
+
+    None: any number, for the queue, which checks each event itself.
+    """
     from gateway import events
 
     try:
-        request = events.read(json.dumps(parameters).encode())
+        request = _read(parameters)
     except events.InvalidRequest as error:
         raise _refused(error.errors or {"_schema": [str(error)]}) from None
-    _, errors = events.accept(request, event_types=(), now=time.time(), new_id=lambda: "new")
-    problems: dict[Any, Any] = {"eventList": errors} if errors else {}
-    if most is not None and len(request.event_list) > most:
-        problems["eventList"] = [f"Longer than {most}, the most that one call may carry."]
+    problems: dict[Any, Any] = {}
+    if most is not None:
+        _, errors = events.accept(request, event_types=(), now=time.time(), new_id=lambda: "new")
+        problems = {"eventList": errors} if errors else {}
+        if len(request.event_list) > most:
+            problems["eventList"] = [f"Longer than {most}, the most that one call may carry."]
     if request.session_id is None:
         problems["sessionId"] = ["A placeholder, not an ID."]
     if request.anonymised:
@@ -181,6 +187,20 @@ def _check(parameters: dict[str, Any], most: int | None) -> events.Request:
     if problems:
         raise _refused(problems)
     return request
+
+
+def _read(parameters: dict[str, Any]) -> events.Request:
+    """As several requests, where the events are more than one may have."""
+    from gateway import events
+
+    given, most = parameters["eventList"], events.EVENTS_A_REQUEST
+    requests = [
+        events.read(json.dumps({**parameters, "eventList": given[start : start + most]}).encode())
+        for start in range(0, len(given) or 1, most)
+    ]
+    return replace(
+        requests[0], event_list=[one for request in requests for one in request.event_list]
+    )
 
 
 def _refused(problems: dict[Any, Any]) -> CommandError:
@@ -195,6 +215,13 @@ def _lines(where: str, problems: Any) -> Iterator[str]:
     for name, inner in problems.items():
         place = f"[{name}]" if isinstance(name, int) else f".{name}"
         yield from _lines(where if name == "_schema" else f"{where}{place}".strip("."), inner)
+
+
+def _refuse_aws_options(options: argparse.Namespace) -> None:
+    """Nothing is sent, so these would be ignored: the queue's set-up is in the environment."""
+    for name in ("endpoint_url", "region", "profile", "no_sign_request", "no_verify_ssl"):
+        if getattr(options, name):
+            raise _usage_error(f"--{name.replace('_', '-')} has no effect with --enqueue.")
 
 
 def _enqueue(request: events.Request) -> int:

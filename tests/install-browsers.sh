@@ -2,7 +2,20 @@
 # Install what the suite needs of Debian's packages, where it is missing; needs root or sudo then.
 set -euo pipefail
 
-packages=(chromium chromium-driver curl firefox-esr php-cli procps redis-server ruby strace)
+packages=(
+    chromium
+    chromium-driver
+    curl
+    firefox-esr
+    nginx-light
+    openssl
+    php-cli
+    procps
+    redis-server
+    ruby
+    strace
+    systemd
+)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null |

@@ -136,12 +136,27 @@ def test_enqueue_hands_the_events_to_the_queue_instead(tracking_id, queue, put, 
     assert first == second == {"eventType": "view", "itemId": "i1", "sentAt": 1700000000}
 
 
-@pytest.mark.parametrize(("count", "status"), [(100, 0), (101, 252)])
-def test_the_queue_takes_as_many_events_as_a_request_may_have(count, status, queue, put):
-    options = ["--tracking-id", "shop", "--session-id", "s"]
-    assert put(*options, "--enqueue", "--event-list", *[EVENT] * count)[0] == status
-    if status == 0:
-        assert len(queue()) == count
+def test_the_queue_takes_a_file_of_more_events_than_a_request_may_have(queue, put, tmp_path):
+    events = [{"eventType": "view", "sentAt": 1700000000 + n} for n in range(1234)]
+    (tmp_path / "events.json").write_text(json.dumps(events))
+    options = ["--tracking-id", "shop", "--session-id", "s", "--enqueue"]
+    assert put(*options, "--event-list", f"file://{tmp_path}/events.json") == (0, "")
+    assert [json.loads(row[3])["sentAt"] for row in queue()] == [e["sentAt"] for e in events]
+    events[1000]["itemId"] = "null"
+    (tmp_path / "events.json").write_text(json.dumps(events))
+    status, error = put(*options, "--event-list", f"file://{tmp_path}/events.json")
+    assert (status, "eventList[1000].itemId: " in error) == (252, True)
+    assert len(queue()) == 1234  # all or none
+
+
+@pytest.mark.parametrize(
+    "option", ["--profile=x", "--region=eu-west-1", "--endpoint-url=http://x", "--no-sign-request"]
+)
+@pytest.mark.usefixtures("queue")
+def test_what_has_no_effect_with_enqueue_is_not_ignored(option, put):
+    options = ["--tracking-id", "shop", "--session-id", "s", "--event-list", EVENT]
+    status, error = put(*options, "--enqueue", option)
+    assert (status, f"{option.partition('=')[0]} has no effect" in error) == (252, True)
 
 
 @pytest.mark.usefixtures("queue")

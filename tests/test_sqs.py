@@ -248,7 +248,7 @@ def test_a_forwarder_that_is_stopped_gives_back_what_it_has_not_sent(gateway, st
         ("missing", "the queue does not exist"),
         ("denied", "no permission"),
         ("gone", "unreachable"),
-        (None, "ok    queue: "),
+        (None, "✓ queue: "),
     ],
 )
 def test_check_tells_what_is_wrong_with_the_queue(gateway, proxy, trouble, text):
