@@ -37,7 +37,8 @@ def on_starting(server):
         sys.exit(f"personalize-gateway: {error}")
     # What the workers share is in a folder of its own, also where gunicorn gives up root for them.
     server.folder = tempfile.mkdtemp(prefix="personalize-gateway-")
-    os.chown(server.folder, server.cfg.uid, server.cfg.gid)
+    if server.cfg.uid != os.geteuid():
+        os.chown(server.folder, server.cfg.uid, server.cfg.gid)
     # Their counters are files, so that /metrics can sum them up.
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", server.folder)
     # A worker that can't boot halts gunicorn, so none reads a sites file that may be broken by

@@ -174,6 +174,8 @@ class Database:
             return 0
 
     def _open(self) -> sqlite3.Connection:
+        # The umask decides who may use the file; SQLite, making it, would let nobody else write.
+        self.path.open("ab").close()
         # A worker's calls come from several native threads, but one at a time.
         db = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
