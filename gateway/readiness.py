@@ -71,6 +71,7 @@ def _degraded(
     if condition and condition.oldest_at and now - condition.oldest_at > OLD:
         age = f"{now - condition.oldest_at:.0f} s"
         yield Complaint("backlog", f"The oldest event has been waiting for {age}")
-    problems = {sites_problem, condition.sites_file if condition else None}
-    for problem in sorted(filter(None, problems)):
-        yield Complaint("sites_file", f"An older sites file is in force, for this one: {problem}")
+    if sites_problem or (condition and condition.sites_file):
+        yield Complaint(
+            "sites_file", "It is not valid; the last valid one is in force: see the log"
+        )
