@@ -186,7 +186,7 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
     try:
         return dict(_of_shape(schema, frozenset(known.keys() & given)).load(given))
     except ValidationError as error:
-        wrong = islice(error.messages_dict.items(), MOST_ERRORS)
+        wrong = islice(sorted(error.messages_dict.items()), MOST_ERRORS)
         errors = {name: _explain(schema, name, why) for name, why in wrong}
         raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
 

@@ -210,7 +210,10 @@ def test_a_forwarder_says_itself_how_it_is_going(gateway, started):
     metrics = started[0].get("/metrics").text.splitlines()
     assert 'gateway_putevents_calls_total{outcome="accepted",site="shop"} 1.0' in metrics
     assert "gateway_queue_events 0.0" in metrics
-    assert "gateway_forwarder_in_flight_events 0.0" in metrics
+    eventually(
+        lambda: "gateway_forwarder_in_flight_events 0.0" in started[0].get("/metrics").text,
+        "nothing is in flight",
+    )
     assert any("gateway_forwarder_heartbeat_timestamp_seconds" in line for line in metrics)
     assert started[0].get("/elsewhere").status_code == 404
 
