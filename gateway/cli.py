@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway import check, forward, operate, trace
+    from gateway import check, forget, forward, operate, trace
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -44,6 +44,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     operate.add_commands(commands)
     check.add_command(commands)
     trace.add_command(commands)
+    forget.add_command(commands)
 
     snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
     snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")

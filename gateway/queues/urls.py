@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Record, Status
 from gateway.queues.group_commit import unheard
-from gateway.queues.sqlite.dead import SqliteDeadLetters, find, status
+from gateway.queues.sqlite.dead import SqliteDeadLetters, find, forget, status
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
@@ -75,6 +75,18 @@ def open_dead_letters(settings: Settings) -> DeadLetters:
 def find_queued(settings: Settings, event_id: str) -> list[tuple[Record, int]] | None:
     """Records that wait, and the calls each was in; None where a queue can't be searched."""
     return None if settings.on_sqs else find(sqlite_path(settings.queue), event_id)
+
+
+def forget_user(settings: Settings, site: str, user_id: str) -> tuple[int | None, int]:
+    """Remove a user's events from queue and dead letters; how many. None: it can't be searched."""
+    if not settings.on_sqs:
+        return forget(sqlite_path(settings.queue), site, user_id)
+    letters, count = open_dead_letters(settings), 0
+    for letter in letters.list():
+        if (letter.record.site, letter.record.user_id) == (site, user_id):
+            letters.purge([letter])
+            count += 1
+    return None, count
 
 
 def queue_status(settings: Settings) -> Status:

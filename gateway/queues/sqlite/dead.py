@@ -71,3 +71,19 @@ def status(path: Path) -> Status:
     in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
     age = None if oldest is None else max(0.0, now - oldest[0])
     return Status(queued, in_flight, dead, age)
+
+
+def forget(path: Path, site: str, user_id: str) -> tuple[int, int]:
+    """Overwrite a user's events in a file, those that wait and the dead; how many of each."""
+    database = Database(path, "FULL")
+    with database.reading() as db:
+        db.execute("PRAGMA secure_delete = ON")
+    with database.transaction() as db:
+        queued, dead = (
+            db.execute(f"DELETE FROM {table} WHERE site = ? AND user_id = ?", (site, user_id))
+            for table in ("queue", "dead")
+        )
+    counts = queued.rowcount, dead.rowcount
+    database.fold_log(1)  # which still has what was there
+    database.close()
+    return counts

@@ -76,6 +76,14 @@ OS_REASONS = {
 }
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file which, where it is new, is its owner's; and its group's, where the umask says so.
+
+    The usual umask lets everybody read, and others who may write have it let the group.
+    """
+    return os.open(path, flags, 0o660)
+
+
 class Database:
     """The file, opened when first used and again after a failure or when it was replaced."""
 
@@ -174,8 +182,8 @@ class Database:
             return 0
 
     def _open(self) -> sqlite3.Connection:
-        # The umask decides who may use the file; SQLite, making it, would let nobody else write.
-        self.path.open("ab").close()
+        # SQLite gives the log beside it the same mode.
+        open(self.path, "ab", opener=private).close()
         # A worker's calls come from several native threads, but one at a time.
         db = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False

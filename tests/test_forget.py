@@ -1,0 +1,91 @@
+"""`forget` removes what the gateway has of a user, and of nobody else, and tells AWS's line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import stat
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from gateway.cli import main
+from gateway.queues.sqlite.file import COLUMNS
+
+from .support import Stored, beacon, event, post
+
+USER = 'o\'neil, "ann" $(id)'
+
+
+@pytest.fixture
+def filled(client: FlaskClient, tmp_path: Path) -> Path:
+    """Both tables hold events of the user, of another, and of the same name on another site."""
+    for site, user, origin in (
+        ("shop", USER, "https://shop.example.com"),
+        ("shop", "bob", "https://shop.example.com"),
+        ("media", USER, "https://media.example.com"),
+    ):
+        body = beacon(event(itemId=f"item-of-{site}-{user}"), trackingId=site, userId=user)
+        assert post(client, body, Origin=origin).status_code == 204
+    path = tmp_path / "queue.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(
+            f"INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)"
+            f" SELECT {COLUMNS}, 'refused', 'm', 1, 1.0 FROM queue"
+        )
+        db.commit()
+    return path
+
+
+def test_it_removes_the_users_events_and_nobody_elses(
+    filled: Path,
+    stored: Stored,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["forget", "--site", "shop", "--user", USER]) == 0
+    told = capsys.readouterr()
+    assert "1 queued events, 1 dead letters" in told.err
+    assert [(row["site"], row["user_id"]) for row in stored()] == [("shop", "bob"), ("media", USER)]
+    with closing(sqlite3.connect(filled)) as db:
+        dead = db.execute("SELECT site, user_id FROM dead ORDER BY id").fetchall()
+    assert dead == [("shop", "bob"), ("media", USER)]
+    left = b"".join(path.read_bytes() for path in filled.parent.glob("queue.db*"))
+    assert b"item-of-media-" in left
+    assert b"item-of-shop-bob" in left
+    assert b"item-of-shop-o'neil" not in left
+    command = told.out.partition(" | ")[0]
+    csv = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert csv == 'USER_ID\n"o\'neil, ""ann"" $(id)"\n'
+    words = shlex.split(told.out)
+    assert words[words.index("create-data-deletion-job") - 1] == "personalize"
+    assert "us-east-1" in words
+
+
+def test_a_site_that_is_not_there_is_told(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["forget", "--site", "shopp", "--user", "ann"]) == 1
+    assert "no [sites.shopp]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o007, 0o660), (0o077, 0o600)])
+def test_the_queue_is_never_everybodys(
+    client: FlaskClient, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert post(client).status_code == 204
+    finally:
+        os.umask(before)
+    for name in "queue.db", "queue.db-wal", "queue.db-shm":
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode, name
