@@ -24,6 +24,7 @@ tracking_id = "8f3b1c5e-0000-4000-8000-000000000001"
 origins = ["{ORIGIN}"]
 region = "us-east-1"
 calls_per_second = 100000
+events_per_minute = 100000000
 """
 
 

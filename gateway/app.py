@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from flask import Flask, Response, request
-from flask_cors import CORS
+from flask import Flask, Response
 from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -14,12 +13,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from gateway import (
     admin,
     collect,
+    cors,
     demo,
     demo_site,
     health,
     logs,
     metrics,
-    origins,
     readiness,
     static_files,
 )
@@ -31,9 +30,6 @@ from gateway.rates import Rates
 from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
 from gateway.trail import open_trail
-
-PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
-EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Session"]
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +58,7 @@ def create_app(settings: Settings) -> Flask:
         state = partial(_state, settings)
         app.register_blueprint(admin.blueprint(settings, guard, state, examined))
     _answer_in_aws_shape(app)
-    _share_with_sites(app, settings)
+    cors.share(app, settings.sites.values())
     _trust_proxies(app, settings.trusted_proxies)
     app.wsgi_app = static_files.in_front_of(app.wsgi_app)  # type: ignore[method-assign]
     return app
@@ -104,40 +100,6 @@ def _answer_in_aws_shape(app: Flask) -> None:
     def unexpected(_error: Exception) -> Response:
         log.exception("internal_error")
         return Refusal(500, "internal_error", "Something unexpected happened").response()
-
-
-def _share_with_sites(app: Flask, settings: Settings) -> None:
-    """CORS: with credentials for the sites' origins, without for the snippet's files.
-
-    A preflight can't know the site, so here all sites' origins count; each event's own site has
-    been checked by then.
-    """
-    everybody = [origin for site in settings.sites.values() for origin in site.origins]
-    CORS(
-        app,
-        resources={
-            "/events": {
-                "origins": [origins.pattern(everybody)],
-                "methods": ["POST"],
-                "supports_credentials": True,
-                "expose_headers": EXPOSED,
-                "max_age": PREFLIGHT_SECONDS,
-            },
-            "/static/*": {"origins": "*", "methods": ["GET"], "send_wildcard": True},
-        },
-        vary_header=False,  # it would be missing where no origin matched
-    )
-
-    @app.after_request
-    def headers(response: Response) -> Response:
-        found = response.headers
-        found["Vary"] = "Origin"
-        found["X-Content-Type-Options"] = "nosniff"
-        shared = request.path.startswith("/static/")
-        found.setdefault(
-            "Cross-Origin-Resource-Policy", "cross-origin" if shared else "same-origin"
-        )
-        return response
 
 
 def _trust_proxies(app: Flask, count: int) -> None:

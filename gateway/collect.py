@@ -15,7 +15,7 @@ from uuid import uuid4
 from flask import Blueprint, Response, after_this_request, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from gateway import events, metrics, pixel
+from gateway import cors, events, metrics, pixel
 from gateway.doors import Door, Visitor
 from gateway.gates import pass_gates
 from gateway.ledger import Ledger
@@ -48,7 +48,7 @@ def blueprint(
             door = _door(doors, wanted.tracking_id)
             admit(door)
             count = len(wanted.event_list)
-            pass_gates(door.site, count, request.headers, request.remote_addr, rates)
+            pass_gates(door.site, count, request.environ, request.remote_addr, rates)
             return _take(door, wanted, inbox, ledger, now)
         except Refusal as refusal:
             if refusal.reason != "invalid_event":  # of which each event has been told
@@ -58,7 +58,8 @@ def blueprint(
 
     @routes.post("/events")
     def put_events() -> Response:
-        return receive(lambda: _valid(events.read, _body()), _admit_page)
+        response = receive(lambda: _valid(events.read, _body()), _admit_page)
+        return cors.admit(response, request.headers.get("Origin"))
 
     @routes.get("/pixel.gif")
     def get_pixel() -> Response:
@@ -82,7 +83,7 @@ def _take(door: Door, wanted: events.Request, inbox: Inbox, ledger: Ledger, now:
         what = {"eventList": errors}
         raise Refusal(400, "invalid_event", "No event of the list is valid", what)
     times = [event.at for event in accepted]
-    visitor = door.visitor(wanted, times, request.cookies.get(door.cookie), now)
+    visitor = door.visitor(wanted, times, door.token(request.environ.get("HTTP_COOKIE", "")), now)
     records = _records(site.key, visitor, accepted, now)
     new = _store(inbox, records)
     ledger.stored(records, new, time.time())
@@ -98,7 +99,7 @@ def _body() -> bytes:
 
     One that is sent in chunks, werkzeug cuts off at the limit in silence; one that breaks off, too.
     """
-    encoding = request.headers.get("Content-Encoding", "identity")
+    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.lower() != "identity":
         raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
     try:

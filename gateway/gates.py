@@ -5,7 +5,8 @@ Shared by every route that takes events.
 
 from __future__ import annotations
 
-from werkzeug.datastructures import Headers
+from collections.abc import Mapping
+from typing import Any
 
 from gateway import metrics
 from gateway.bots import is_bot
@@ -15,18 +16,21 @@ from gateway.sites import Site
 
 
 def pass_gates(
-    site: Site, events: int, headers: Headers, address: str | None, rates: Rates
+    site: Site, events: int, environ: Mapping[str, Any], address: str | None, rates: Rates
 ) -> None:
-    """Let so many events of a client through; raise Refusal, which is a 204 where none is wrong."""
+    """Let so many events of a client through; raise Refusal, which is a 204 where none is wrong.
+
+    `environ` is WSGI's: to ask it for a header takes a tenth of what a werkzeug object takes.
+    """
     wait = rates.wait(site, address or "", events)
     if wait:
         why = "Too many events from one address; behind a proxy, see GATEWAY_TRUSTED_PROXIES"
         raise Refusal(429, "rate_limit", why, retry_after=wait)
-    if site.honor_gpc and headers.get("Sec-GPC") == "1":
+    if site.honor_gpc and environ.get("HTTP_SEC_GPC") == "1":
         raise Refusal(204, "gpc", "The visitor's browser asks not to be tracked: Sec-GPC")
-    if site.honor_dnt and headers.get("DNT") == "1":
+    if site.honor_dnt and environ.get("HTTP_DNT") == "1":
         raise Refusal(204, "dnt", "The visitor's browser asks not to be tracked: DNT")
-    if is_bot(headers.get("User-Agent", "")):
+    if is_bot(environ.get("HTTP_USER_AGENT", "")):
         metrics.BOTS.labels(site.key).inc(events)
         if site.drop_bots:
             raise Refusal(204, "bot", "By its user agent this is a bot")
