@@ -56,8 +56,8 @@ def saturate(gateway: Gateway, cookies: Path, connections: int, seconds: float) 
     before = cpu_seconds(workers)
     whole = max(1, round(seconds))
     run = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "-s", SCRIPT, f"{gateway.url}/events",
-         "--", cookies, ORIGIN, BROWSER],
+        ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "-s", SCRIPT,
+         f"{gateway.url}/events", "--", cookies, ORIGIN, BROWSER],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = json.loads(run.stdout.splitlines()[-1])

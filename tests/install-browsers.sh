@@ -15,6 +15,7 @@ packages=(
     ruby
     strace
     systemd
+    wrk
 )
 missing=()
 for package in "${packages[@]}"; do
