@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-from gateway.check import aws, clock, environment, queue, sites
+from gateway.check import environment, queue, sites
 from gateway.check.finding import Finding
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
 
 def findings_of(environ: dict[str, str], *, send_test: bool) -> Iterator[Finding]:
     """Everything that can be looked into, also where a setting is wrong."""
+    from gateway.check import aws, clock  # boto3, which no other command is to wait for
+
     of_environment = list(environment.findings(environ))
     yield from of_environment
     wrong = {finding.what for finding in of_environment if not finding.ok}
