@@ -605,3 +605,24 @@ def test_a_forwarders_children_do_not_hold_its_lock(backend):
     next_one.release()
     child.communicate(b"\n", timeout=60)
     assert os.waitstatus_to_exitcode(0) == child.returncode
+
+
+def test_a_look_into_the_file_takes_no_lock_from_who_uses_it(backend):
+    """Whoever closes a file drops the locks that its whole process has on it; SQLite's too."""
+    inbox = backend.inbox()
+    names = [f"e-{number}" for number in range(3)]
+    for name in names:
+        inbox.put([record(event_id=name)])
+        inbox.check()
+        assert _stored_elsewhere(backend.path)[-1] == name  # and its end leaves us the log
+
+
+def _stored_elsewhere(path: Path) -> list[str]:
+    """What another process finds, which thinks itself the last one when nobody has a lock."""
+    look = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]);"
+        "found = db.execute('SELECT event_id FROM queue ORDER BY id').fetchall();"
+        "db.close(); print(*(name for name, in found))"
+    )
+    command = [sys.executable, "-c", look, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

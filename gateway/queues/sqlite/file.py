@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.queues import QueueUnavailable, Record
@@ -76,12 +76,14 @@ OS_REASONS = {
 }
 
 
-def private(path: str, flags: int) -> int:
-    """Open a file which, where it is new, is its owner's; and its group's, where the umask says so.
+def _create(path: Path) -> None:
+    """Make a file that is its owner's; and its group's, where the umask says so. Once.
 
-    The usual umask lets everybody read, and others who may write have it let the group.
+    The usual umask lets everybody read, and others who may write have it let the group. One that
+    is there is not opened: to close it would drop all locks that SQLite has on it in this process.
     """
-    return os.open(path, flags, 0o660)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o660))
 
 
 class Database:
@@ -183,7 +185,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         # SQLite gives the log beside it the same mode.
-        open(self.path, "ab", opener=private).close()
+        _create(self.path)
         # A worker's calls come from several native threads, but one at a time.
         db = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -194,13 +196,13 @@ class Database:
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
-            self._create(db)
+            self._fill(db)
         except BaseException:
             db.close()
             raise
         return db
 
-    def _create(self, db: sqlite3.Connection) -> None:
+    def _fill(self, db: sqlite3.Connection) -> None:
         if self._version(db) == SCHEMA_VERSION:
             return
         db.execute("BEGIN IMMEDIATE")  # others may be at the same point
