@@ -70,6 +70,8 @@ def _require_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise SettingsError(f"PORT: {port}: {error.strerror}") from None
+        except OverflowError:
+            raise SettingsError(f"PORT: {port}: not from 0 to 65535") from None
 
 
 def _require_queue(environ: Mapping[str, str]) -> None:
@@ -92,7 +94,7 @@ def _sandbox(port: int) -> Sandbox:
     sandbox = Sandbox(port=port)
     try:
         sandbox.start()
-    except OSError:  # something else has that port
+    except (OSError, OverflowError):  # something else has that port, or there is none
         sandbox = Sandbox(port=0)
         sandbox.start()
     return sandbox

@@ -18,6 +18,7 @@ from gateway.strict_schema import SettingsError, checked
 SQS_URL = r"https?://[^/\s?#]+(/[^/\s?#]+)*/[A-Za-z0-9_-]{1,80}"  # a standard queue's, no .fifo
 LONGEST_AGE_ON_SQS = 12 * 24 * 60 * 60
 
+GUNICORNS = {"PORT", "WEB_CONCURRENCY"}  # which reads them itself: they are checked here only
 # Kubernetes injects these into every pod beside a service that is called "gateway".
 KUBERNETES = re.compile(r"GATEWAY_(PORT(_.*)?|SERVICE_.*)")
 
@@ -107,10 +108,7 @@ class EnvironmentSchema(Schema):
         load_default=None,
         schemes={"http", "https"},
         require_tld=False,
-        metadata={
-            "description": "The gateway's address as browsers see it",
-            "default": "http://127.0.0.1:PORT",
-        },
+        metadata={"description": "Its address for browsers", "default": "http://127.0.0.1:PORT"},
     )
     queue_max_bytes = fields.Integer(
         data_key="GATEWAY_QUEUE_MAX_BYTES",
@@ -161,9 +159,7 @@ class EnvironmentSchema(Schema):
         data_key="GATEWAY_ADMIN_TOKEN",
         load_default=None,
         validate=validate.Length(1),
-        metadata={
-            "description": "Admits to `/metrics` and `/inspect`; without one they are off (404)"
-        },
+        metadata={"description": "Admits to `/metrics` and `/inspect`; without one both are 404"},
     )
     redact = Keys(
         data_key="GATEWAY_REDACT",
@@ -185,6 +181,12 @@ class EnvironmentSchema(Schema):
         validate=validate.Range(0, 65535),
         metadata={"description": "The port that gunicorn listens on"},
     )
+    workers = fields.Integer(
+        data_key="WEB_CONCURRENCY",
+        load_default=None,
+        validate=validate.Range(1),
+        metadata={"description": "gunicorn's workers", "default": "cores"},
+    )
 
 
 def load(
@@ -194,10 +196,10 @@ def load(
     ours = {
         name: value
         for name, value in environ.items()
-        if name == "PORT" or (name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name))
+        if name in GUNICORNS or (name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name))
     }
     values = checked(EnvironmentSchema(), ours, "the environment")
-    port = values.pop("port")
+    port, _ = values.pop("port"), values.pop("workers")
     values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     values["sites_file"] = Path(values["sites_file"])
     settings = Settings(sites=_sites(values, read, port, environ), **values)

@@ -100,6 +100,7 @@ def test_a_test_event_goes_out_for_each_site_and_is_marked_as_one(check, sandbox
     [
         ({"GATEWAY_QUEU": "x"}, "GATEWAY_QUEU", "did you mean GATEWAY_QUEUE?", "docs/settings.md"),
         ({"GATEWAY_MAX_AGE": "x"}, "GATEWAY_MAX_AGE", "Not a valid integer", "docs/settings.md"),
+        ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "Not a valid integer", "docs/settings.md"),
         ({"GATEWAY_QUEUE": "mysql://x"}, "GATEWAY_QUEUE", "Write sqlite:///", "docs/settings.md"),
         ({"site": SITE.replace("region", "regoin")}, "sites file", "mean region?", "settings.md"),
         ({"site": SITE.replace(TRACKING_ID, "arn:aws:personalize:us-east-1:1:event-tracker/x")},

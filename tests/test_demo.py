@@ -299,6 +299,8 @@ def test_run_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = _refusal(port, str(tmp_path), environ)
     assert said == f"personalize-gateway: PORT: {port}: Address already in use\n"
+    said = _refusal(65536, str(tmp_path), environ)
+    assert said == "personalize-gateway: PORT: 65536: not from 0 to 65535\n"
 
 
 class _Page(SimpleHTTPRequestHandler):

@@ -155,6 +155,8 @@ def test_a_variable_sets_what_it_says(
         ("GATEWAY_DEMO", "http://127.0.0.1:9000/page"),
         ("PORT", "http"),
         ("PORT", "65536"),
+        ("WEB_CONCURRENCY", "two"),
+        ("WEB_CONCURRENCY", "0"),
     ],
 )
 def test_a_malformed_value_stops_the_start_and_is_named(
@@ -500,8 +502,8 @@ def test_a_folder_is_no_sites_file(tmp_path: Path) -> None:
 # No setting that the code never reads
 
 HOLDERS = {Settings: {"settings"}, Site: {"site"}}
-# Spent inside `load`: the address where none is given. gunicorn itself listens on PORT.
-SPENT_IN_LOAD = {"port"}
+# gunicorn reads PORT and WEB_CONCURRENCY itself.
+SPENT_IN_LOAD = {"port", "workers"}
 
 
 def reads(holders: set[str]) -> Iterator[str]:
@@ -539,5 +541,5 @@ def test_every_declared_setting_reaches_the_code(
 
 def test_every_variable_is_in_the_tests_above() -> None:
     [parameters] = test_a_variable_sets_what_it_says.pytestmark  # type: ignore[attr-defined]
-    names = {case[0] for case in parameters.args[1]} | {"GATEWAY_SITES"}
+    names = {case[0] for case in parameters.args[1]} | {"GATEWAY_SITES", "WEB_CONCURRENCY"}
     assert names == {field.data_key for field in EnvironmentSchema().fields.values()}
