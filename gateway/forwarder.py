@@ -140,7 +140,7 @@ class Forwarder:
         except QueueError as error:
             self._repeats.say(error.reason, str(error), "the queue")
             if error.reason in ("damaged", "repairing"):
-                self._repair()
+                self._repair(thorough=True)
             time.sleep(LINGER)
         self._gather(LINGER)
         return bool(self._acked or self._buried or self._released) or any(
@@ -171,9 +171,9 @@ class Forwarder:
             self._report(Condition(self._clock(), self._events_in_flight, troubles, oldest_at))
             self._outbox.tidy()
 
-    def _repair(self) -> None:
+    def _repair(self, *, thorough: bool = False) -> None:
         try:
-            done = self._outbox.repair()
+            done = self._outbox.repair(thorough=thorough)
         except QueueError as error:
             self._repeats.say(error.reason, str(error), "the queue")
         else:

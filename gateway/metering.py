@@ -103,9 +103,9 @@ class Settling:
             metrics.FOREIGN.inc(foreign - self._foreign)
             self._foreign = foreign
 
-    def repair(self) -> str | None:
+    def repair(self, *, thorough: bool = False) -> str | None:
         """As the outbox does."""
-        done = self._outbox.repair()
+        done = self._outbox.repair(thorough=thorough)
         if done is not None:
             metrics.REPAIRS.inc()
         return done

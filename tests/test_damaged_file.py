@@ -89,7 +89,7 @@ def assert_mended(gateway: Gateway, file: Path) -> None:
     eventually(lambda: readiness(gateway) == {"status": "ok"}, "it is ready")
     gateway.assert_delivered(gateway.assert_accepted(event()))
     assert len(list(file.parent.glob(ASIDE))) == 1
-    assert len([line for line in said(gateway) if "damaged" in line]) == 1, said(gateway)
+    assert len([line for line in said(gateway) if "was damaged" in line]) == 1, said(gateway)
     run = gateway.operate("queue", "verify")
     assert (run.returncode, run.stderr) == (0, "")
 
@@ -157,6 +157,24 @@ def test_a_resend_after_the_repair_is_still_known(gateway, file):
     gateway.assert_delivered(queued, 30)
     answer = gateway.post(beacon(event(eventId=queued[0]), sessionId="s-0"))
     assert answer.headers["X-Gateway-Reason"] == "duplicate"
+
+
+def test_an_index_that_names_what_is_not_there_stalls_nobody(gateway, file):
+    gone = event_ids(file)[::2]
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        index = "FROM sqlite_schema WHERE name = 'queue_by_session'"
+        [row] = db.execute(f"SELECT * {index}").fetchall()
+        db.execute(f"DELETE {index}")
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.executemany("DELETE FROM queue WHERE event_id = ?", [(one,) for one in gone])
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+    left = event_ids(file)
+    assert_told_before(gateway, file)
+    gateway.start()
+    gateway.assert_delivered(left, 30)
+    assert_mended(gateway, file)
 
 
 def test_a_file_that_is_no_database_any_more_is_replaced(gateway, file):

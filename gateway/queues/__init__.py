@@ -120,8 +120,11 @@ class Outbox(Protocol):
     def oldest_at(self) -> float | None:
         """When what waits longest was received; None where nothing waits, or it is not known."""
 
-    def repair(self) -> str | None:
-        """Mend a damaged store, saving what can be read; what was done, where there was need."""
+    def repair(self, *, thorough: bool = False) -> str | None:
+        """Mend a damaged store, saving what can be read; what was done, where there was need.
+
+        `thorough`, where it was found damaged in use: so a check that takes longer is in place.
+        """
 
     def close(self) -> None:
         """Give everything back that is not settled. Raises nothing."""

@@ -109,7 +109,7 @@ def queue_problems(settings: Settings) -> list[str]:
         from gateway.queues.sqs import admin
 
         return admin.problems(settings.queue, settings.dead_letter_queue)
-    return problems(sqlite_path(settings.queue))
+    return problems(sqlite_path(settings.queue), thorough=True)
 
 
 def create_queue(settings: Settings) -> list[str]:

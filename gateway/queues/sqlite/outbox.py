@@ -128,10 +128,10 @@ class SqliteOutbox:
             self._database.fold_log(1)  # only then does the file shrink
         self._ballast.hold()
 
-    def repair(self) -> str | None:
+    def repair(self, *, thorough: bool = False) -> str | None:
         """Set a damaged file aside and carry over what can be read; what was done, if anything."""
         self.close()
-        recovery = repair(self._database.path, self._clock())
+        recovery = repair(self._database.path, self._clock(), thorough=thorough)
         if recovery is None:
             return None
         return (

@@ -35,16 +35,18 @@ class Recovery(NamedTuple):
     dead: int
 
 
-def problems(path: Path) -> list[str]:
-    """What SQLite's quick check finds wrong with a file; nothing for one that is not there.
+def problems(path: Path, *, thorough: bool) -> list[str]:
+    """What SQLite's check finds wrong with a file; nothing for one that is not there.
 
-    Raises QueueUnavailable where the file can't be read for another reason than damage.
+    The quick one does not see where table and indexes differ. Raises QueueUnavailable where the
+    file can't be read for another reason than damage.
     """
     if not path.exists():
         return []
     try:
         with closing(sqlite3.connect(path)) as db:
-            found = [row[0] for row in db.execute("PRAGMA quick_check(20)")]
+            check = "integrity_check" if thorough else "quick_check"
+            found = [row[0] for row in db.execute(f"PRAGMA {check}(20)")]
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
             raise unavailable(error) from error
@@ -52,14 +54,14 @@ def problems(path: Path) -> list[str]:
     return [] if found == ["ok"] else [f"{path}: {line}" for line in found]
 
 
-def repair(path: Path, now: float) -> Recovery | None:
+def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     """Set a damaged file aside and recover what can be read; None where it is in order.
 
     Nobody else has the file open meanwhile: every opener shares the gate that is closed here.
     Raises QueueUnavailable where somebody keeps it open.
     """
     gate = Gate(path)
-    if not gate.repair_note.exists() and not problems(path):
+    if not gate.repair_note.exists() and not problems(path, thorough=thorough):
         return None
     try:
         with gate.closed(PATIENCE_SECONDS):

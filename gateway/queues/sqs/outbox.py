@@ -120,7 +120,7 @@ class SqsOutbox:
         if trouble := trouble or self._receiver.trouble:
             raise QueueUnavailable(trouble.reason, str(trouble))
 
-    def repair(self) -> str | None:
+    def repair(self, *, thorough: bool = False) -> str | None:
         """There is nothing of ours to be repaired."""
         return None
 
