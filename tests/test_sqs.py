@@ -117,6 +117,7 @@ def test_an_event_reaches_put_events_and_each_process_stays_within_its_policy(
     replay = run(gateway, "dead-letters", "replay", AWS_ACCESS_KEY_ID="operator")
     assert (replay.returncode, replay.stdout) == (0, "1 in the queue again, 0 still not valid\n")
     gateway.assert_delivered(ids)
+    assert "gateway_queue_dead_letters 0.0" in started[0].get("/metrics").text
     assert started[0].stop() == 0
     calls = {(call.key, call.action, call.queue) for call in proxy.calls}
     assert {action for key, action, _ in calls if key == "web"} == {"SendMessageBatch"}
@@ -250,6 +251,7 @@ def test_a_forwarder_that_is_stopped_gives_back_what_it_has_not_sent(gateway, st
     [
         ("missing", "the queue does not exist"),
         ("denied", "no permission"),
+        ("denied", "where only web runs, sqs:SendMessage is all that it needs"),
         ("gone", "unreachable"),
         (None, "✓ queue: "),
     ],

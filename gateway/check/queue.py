@@ -10,7 +10,8 @@ from gateway.queues.urls import open_inbox, queue_problems, queue_status
 from gateway.settings import Settings
 
 REMEDIES = {
-    "no permission": "Give this user the rights of docs/iam/operator-sqs.json",
+    "no permission": "Give this user the rights of docs/iam/operator-sqs.json; where only web "
+    "runs, sqs:SendMessage is all that it needs, and only one who has more can check the queue",
     "does not exist": "personalize-gateway queue create, or mend the URL in GATEWAY_QUEUE",
     "unreachable": "Look into DNS, firewall, proxy, the VPC endpoint of SQS, AWS_ENDPOINT_URL_SQS",
     "sqs_no_dead_letters": "personalize-gateway queue create makes one and names it",
