@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway import metering
+from gateway.cli import main
 from gateway.queues import Burial, Condition, QueueUnavailable, Status
 from gateway.queues.sqs import admin, wire
 from gateway.queues.sqs.client import Queue
@@ -397,6 +398,31 @@ def test_a_message_that_sqs_itself_moved_is_one_letter_for_each_record(backend):
 
 
 # --- what operators ask ---
+
+
+def test_forget_and_trace_know_the_dead_letters_and_say_that_the_rest_can_not_be_searched(
+    backend, environ, monkeypatch, capsys, tmp_path
+):
+    for number, user in enumerate(("ann", "bob")):
+        sent = json.dumps({"eventType": "view", "eventId": f"e-{number}"})
+        one = record(user_id=user, event_id=f"e-{number}", event=sent)
+        backend.inbox().put([one])
+    outbox = backend.outbox()
+    outbox.settle([], [Burial(item, "refused", "no", 1) for item in take_all(outbox)], [])
+    for name, value in {**environ, "GATEWAY_QUEUE": backend.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)  # the trail's place
+    assert main(["forget", "--site", "shop", "--user", "ann"]) == 0
+    told = capsys.readouterr()
+    assert "Forgotten: 1 dead letters, 0 steps" in told.err
+    assert "What waits in SQS can't be searched" in told.err
+    assert [one.record.user_id for one in backend.dead()] == ["bob"]
+    assert main(["trace", "e-0"]) == 1
+    assert "The queue is SQS's, which can't be searched" in capsys.readouterr().err
+    assert main(["trace", "--json", "e-1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["queued"], found["lives"]) == (None, None)
+    assert [letter["reason"] for letter in found["deadLetters"]] == ["refused"]
 
 
 def test_the_queue_is_made_with_sane_settings_and_again_does_no_harm(backend):
