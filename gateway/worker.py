@@ -3,13 +3,14 @@
 A request's head has the time of a kept-alive connection (`keepalive`), its body gunicorn's
 `timeout`. Where nearly all connections are taken, the one that has been waited for longest makes
 room, so that a newcomer is always let in. What is no HTTP is answered like any other refusal.
+A worker that is to end doesn't wait for connections on which nothing happens.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from socket import SHUT_RDWR, socket
+from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, Protocol
 
 import gevent
@@ -20,6 +21,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from werkzeug import exceptions
 
 SPARE = 0.1  # of the connections, which those that were told to go may still hold
+IDLE = 1.0  # seconds without a request after which an ending worker parts with a connection
 DRAINED = 65536  # bytes of a body that are worth reading for the sake of the next request
 
 # Whatever else is wrong with a request's framing is a 400.
@@ -60,13 +62,25 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._most = int(self.worker_connections * (1 - SPARE))
-        self._waiting: dict[socket, None] = {}  # the one waited for longest comes first
+        # Since when each is idle, None while a request of it is served (`time.monotonic()`); the
+        # one waited for longest comes first.
+        self._waiting: dict[socket, float | None] = {}
+
+    def notify(self) -> None:
+        """Tell the master, once a second, that this worker lives; let idle connections go."""
+        super().notify()
+        if self.alive:
+            return
+        now = time.monotonic()
+        idle = [one for one, since in self._waiting.items() if since and now - since > IDLE]
+        for connection in idle:
+            self._part_with(connection, SHUT_RD)  # a request that has come by now is served yet
 
     def handle(self, listener: socket, client: socket, addr: Any) -> None:
         """Serve a connection until it ends."""
         if len(self._waiting) >= self._most:
-            self._part_with(next(iter(self._waiting)))
-        self._waiting[client] = None
+            self._part_with(next(iter(self._waiting)), SHUT_RDWR)
+        self._waiting[client] = time.monotonic()
         try:
             super().handle(listener, client, addr)
         finally:
@@ -88,6 +102,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if req.body.failed or req.must_close:
                 # Closed at once, with something unread, the answer might never be seen.
                 util.close_graceful(sock)
+            if sock in self._waiting:
+                self._waiting[sock] = time.monotonic()
 
     def handle_error(self, req: Any, client: socket, addr: Any, exc: BaseException) -> None:
         """Answer what is no HTTP; the log has the reason, never the address or the content."""
@@ -108,8 +124,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         lines += [f"{name}: {value}" for name, value in response.headers]
         return "\r\n".join([*lines, "", ""]).encode() + response.get_data()
 
-    def _part_with(self, connection: socket) -> None:
+    def _part_with(self, connection: socket, how: int) -> None:
         self._waiting.pop(connection)
         # Whoever reads from it finds its end, quietly; gevent's own shutdown would raise there.
         with suppress(OSError):  # it ended by itself
-            connection._sock.shutdown(SHUT_RDWR)  # type: ignore[attr-defined]
+            connection._sock.shutdown(how)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import requests
 from gateway.sandbox import Faults
 
 from .support import (
+    ORIGIN,
     ROOT,
     TRACKING_ID,
     Gateway,
@@ -247,3 +249,28 @@ def test_a_metrics_port_that_can_not_be_had_stops_the_forwarder_with_one_line(en
     assert run.returncode == 1
     [line] = run.stderr.splitlines()
     assert line.startswith(f"personalize-gateway: --metrics-port {number}: ")
+
+
+def test_a_worker_that_ends_serves_what_is_under_way_and_waits_for_nobody_idle(gateway):
+    gateway.start(WEB_CONCURRENCY="1")
+    address = ("127.0.0.1", gateway.port)
+    body = json.dumps(beacon(item := event())).encode()
+    head = (
+        f"POST /events HTTP/1.1\r\nHost: x\r\nOrigin: {ORIGIN}\r\nContent-Length: {len(body)}\r\n"
+    )
+    with (
+        requests.Session() as kept,
+        socket.create_connection(address) as silent,
+        socket.create_connection(address, timeout=20) as slow,
+    ):
+        assert kept.get(f"{gateway.url}/healthz", timeout=10).ok
+        slow.sendall(f"{head}\r\n".encode() + body[:9])
+        [worker] = gateway.workers()
+        os.kill(worker, signal.SIGTERM)
+        assert silent.recv(1) == b""
+        slow.sendall(body[9:])
+        assert slow.recv(4096).startswith(b"HTTP/1.1 204 ")
+        eventually(lambda: not alive(worker), "it has ended")
+        assert kept.get(f"{gateway.url}/healthz", timeout=10).ok  # of the next worker
+    gateway.assert_delivered([item["eventId"]])
+    assert "graceful timeout" not in gateway.log.read_text()
