@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sqlite3
-import stat
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +13,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from gateway.cli import main
+from gateway.queues import Condition
 from gateway.queues.sqlite.file import COLUMNS
+from gateway.queues.urls import open_outbox
+from gateway.settings import Settings
 
-from .support import Stored, beacon, event, post
+from .support import Start, Stored, beacon, event, eventually, post
 
 USER = 'o\'neil, "ann" $(id)'
 
@@ -79,13 +81,22 @@ def test_a_site_that_is_not_there_is_told(
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o007, 0o660), (0o077, 0o600)])
-def test_the_queue_is_never_everybodys(
-    client: FlaskClient, tmp_path: Path, umask: int, mode: int
+def test_the_queue_and_what_is_beside_it_are_never_everybodys(
+    start: Start, settings: Settings, tmp_path: Path, umask: int, mode: int
 ) -> None:
     before = os.umask(umask)
     try:
-        assert post(client).status_code == 204
+        assert post(start(GATEWAY_ADMIN_TOKEN="t")).status_code == 204
+        lease, outbox = open_outbox(settings)
+        assert lease.acquire()
+        lease.report(Condition(0, 0, {}))
+        outbox.tidy()
+        eventually(lambda: list(tmp_path.glob("queue.db-trail*")), "the trail is begun")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("queue.db*")}
+        outbox.close()
+        lease.release()
     finally:
         os.umask(before)
-    for name in "queue.db", "queue.db-wal", "queue.db-shm":
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode, name
+    beside = {"-wal", "-shm", "-trail", "-gate.lock", "-forwarder.lock", "-forwarder.json"}
+    assert {"queue.db", *(f"queue.db{suffix}" for suffix in beside)} <= set(modes)
+    assert set(modes.values()) == {mode}, modes

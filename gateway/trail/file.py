@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from gateway import private
+
 VERSION = 1
 SCHEMA = """
 CREATE TABLE steps (
@@ -61,6 +63,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     damaged or of another version is begun anew.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    private.create(path)
     with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
         try:
             _prepare(db)

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from gateway import private
 from gateway.queues.sqlite.file import Database
 
 BYTES = 4 << 20  # the log of a few settlements
@@ -23,7 +24,8 @@ class Ballast:
         """Take it on board, where the disk has twice as much room."""
         with suppress(OSError):
             if not self._path.exists() and self._database.free_bytes() >= 2 * BYTES:
-                self._path.write_bytes(os.urandom(BYTES))  # what no file system can compress
+                with open(self._path, "wb", opener=private.opener) as file:
+                    file.write(os.urandom(BYTES))  # what no file system can compress
 
     def throw(self) -> None:
         """Give its space to the database, where there is hardly any left."""

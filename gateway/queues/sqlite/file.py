@@ -6,9 +6,10 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from gateway import private
 from gateway.queues import QueueUnavailable, Record
 from gateway.queues.sqlite.locks import Gate
 
@@ -74,16 +75,6 @@ OS_REASONS = {
     errno.EISDIR: "cannot_open",
     errno.EEXIST: "cannot_open",
 }
-
-
-def _create(path: Path) -> None:
-    """Make a file that is its owner's; and its group's, where the umask says so. Once.
-
-    The usual umask lets everybody read, and others who may write have it let the group. One that
-    is there is not opened: to close it would drop all locks that SQLite has on it in this process.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o660))
 
 
 class Database:
@@ -184,8 +175,7 @@ class Database:
             return 0
 
     def _open(self) -> sqlite3.Connection:
-        # SQLite gives the log beside it the same mode.
-        _create(self.path)
+        private.create(self.path)
         # A worker's calls come from several native threads, but one at a time.
         db = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+from gateway import private
 from gateway.queues import Condition, QueueUnavailable
 
 
@@ -45,10 +46,15 @@ class Gate:
     def _opened(self) -> IO[bytes]:
         """The lock's file; closing it unlocks it."""
         try:
-            return self._path.open("ab", buffering=0)
+            return _opened(self._path)
         except FileNotFoundError:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            return self._path.open("ab", buffering=0)
+            return _opened(self._path)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """For nobody else to open: even who may only read a file can lock it."""
+    return open(path, "ab", buffering=0, opener=private.opener)
 
 
 def _locked(file: IO[bytes], how: int) -> bool:
@@ -71,7 +77,7 @@ class ForwarderLock:
         """Whether the lock is ours now. Raises QueueUnavailable where there can't be one."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._path.open("ab")
+            file = _opened(self._path)
         except OSError as error:
             raise QueueUnavailable("cannot_open", str(error)) from error
         if not _locked(file, fcntl.LOCK_EX):
@@ -84,7 +90,8 @@ class ForwarderLock:
         """Write beside the file how delivery is going: see `read_condition`."""
         draft = self._condition.with_suffix(".new")
         with suppress(OSError):  # a full disk, say: then it is out of date, which also tells
-            draft.write_text(json.dumps(asdict(condition)), encoding="utf-8")
+            with open(draft, "w", encoding="utf-8", opener=private.opener) as file:
+                json.dump(asdict(condition), file)
             draft.replace(self._condition)
 
     def release(self) -> None:
