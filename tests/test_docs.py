@@ -209,6 +209,13 @@ def test_the_map_leads_to_every_document() -> None:
     assert "docs/index.md" in (ROOT / "README.md").read_text()
 
 
+def test_the_map_of_the_house_names_every_room_and_none_besides() -> None:
+    named = set(re.findall(r"[\w/.]*?(\w+\.py)`", (ROOT / "docs/architecture.md").read_text()))
+    there = {path.name for path in (ROOT / "gateway").rglob("*.py")} - {"__init__.py"}
+    assert there - named == set()
+    assert named - there == {"__init__.py", "conf.py"}  # gunicorn.conf.py
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/iam").glob("*.json")), ids=lambda p: p.name)
 def test_every_policy_allows_actions_that_exist_by_name(path: Path) -> None:
     for statement in json.loads(path.read_text())["Statement"]:
