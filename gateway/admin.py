@@ -89,7 +89,7 @@ def _add_log_in(routes: Blueprint, guard: Guard) -> None:
 
     @routes.post("/inspect/log-in")
     def log_in() -> Response:
-        if not guard.is_token(request.form.get("token", "")):
+        if not guard.is_token(request.form.get("token", ""), request):
             metrics.REQUESTS_REFUSED.labels("admin_token").inc()
             repeats.say("admin_token", "a log-in to /inspect with a wrong token")
             return _see("../inspect?wrong")

@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> Flask:
     examined = partial(readiness.examine, inbox, condition, sites_problem)
     app.register_blueprint(health.blueprint(examined))
     if settings.admin_token:
-        guard = Guard(settings.admin_token, settings.secret_keys)
+        guard = Guard(settings.admin_token, settings.secret_keys, rates)
         state = partial(_state, settings)
         app.register_blueprint(admin.blueprint(settings, guard, state, examined))
     _answer_in_aws_shape(app)

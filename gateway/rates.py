@@ -1,4 +1,4 @@
-"""How many events an address may send to a site in a minute.
+"""How many events an address may send to a site in a minute, and how often guess the admin token.
 
 Counted in each worker by itself, or in Redis for all of them. Neither learns an address: what is
 counted is a keyed hash of it.
@@ -47,9 +47,13 @@ class Rates:
 
         A request that is larger than the whole limit is taken by whoever has sent nothing yet.
         """
-        item = RateLimitItemPerMinute(site.events_per_minute)
-        whose = site.key, self._hashed(address)
-        cost = min(events, site.events_per_minute)
+        limit = site.events_per_minute
+        return self.count(site.key, address, min(events, limit), limit)
+
+    def count(self, what: str, address: str, cost: int, limit: int) -> int:
+        """Count something, or with a cost of 0 only look; the seconds to wait past the limit."""
+        item = RateLimitItemPerMinute(limit)
+        whose = what, self._hashed(address)
         if self._shared and self._clock() >= self._shared_from:
             try:
                 return self._wait(self._shared, item, whose, cost)

@@ -90,7 +90,8 @@ NUMBERS: Json = _object(
 
 
 LOGGED_IN: Json = [{"token": []}, {"cookie": []}]
-OUTSIDE: Json = {"401": {"description": "Neither token nor log-in."}}
+GUESSED: Json = {"429": {"description": "Too many wrong tokens from this address."}}
+OUTSIDE: Json = {"401": {"description": "Neither token nor log-in."}, **GUESSED}
 SEE: Json = {
     "303": {
         "description": "See the page.",
@@ -135,7 +136,7 @@ PATHS: Json = {
             "operationId": "logIn",
             "summary": "Log in with the admin token, for a cookie",
             "requestBody": FORM,
-            "responses": SEE,
+            "responses": {**SEE, **GUESSED},
         }
     },
     "/inspect/log-out": {

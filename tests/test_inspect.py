@@ -239,6 +239,28 @@ def test_a_log_in_ends_with_its_hour_or_the_token(
     assert visitor.get("/inspect/events", headers=cookie).status_code == 401
 
 
+def test_who_guesses_the_token_is_not_told_any_more_and_others_are_let_in(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.rates.ThisMinute._turn", lambda _: None)  # the minute never ends
+    settings = load({**environ, "GATEWAY_ADMIN_TOKEN": TOKEN, "GATEWAY_TRUSTED_PROXIES": "1"})
+    client = create_app(settings).test_client(use_cookies=False)
+    guesser, other = ({"X-Forwarded-For": f"192.0.2.{n}"} for n in (7, 8))
+    logged_in = client.post("/inspect/log-in", data={"token": TOKEN}, headers=guesser)
+    cookie = {"Cookie": logged_in.headers["Set-Cookie"].partition(";")[0]}
+    for guess in range(40):
+        client.get("/metrics", headers={"Authorization": f"Bearer {guess}", **guesser})
+    form = client.post("/inspect/log-in", data={"token": TOKEN}, headers=guesser)
+    for refused in form, client.get("/metrics", headers={**BEARER, **guesser}):
+        assert (refused.status_code, refused.headers["X-Gateway-Reason"]) == (429, "admin_guesses")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert "Set-Cookie" not in refused.headers
+    assert client.get("/metrics", headers={**BEARER, **other}).status_code == 200
+    assert client.get("/metrics", headers={**cookie, **guesser}).status_code == 200
+    assert "admin_guesses: " in caplog.text
+    assert "192.0.2" not in caplog.text
+
+
 def test_without_a_token_there_is_no_inspector_and_no_trail(
     client: FlaskClient, tmp_path: Path
 ) -> None:
