@@ -23,11 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser(arguments[:1]).parse_args(arguments)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except (SettingsError, QueueError) as error:
         print(f"personalize-gateway: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `… | head` has seen enough; there is nobody to flush the rest to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return status
 
 

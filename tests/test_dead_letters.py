@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -11,7 +14,7 @@ import pytest
 
 from gateway.sandbox import Faults
 
-from .support import SITES, TRACKING_ID, Gateway, event, eventually, write_sites
+from .support import ROOT, SITES, TRACKING_ID, Gateway, event, eventually, write_sites
 
 POISON = "poison"
 HUGE = {"text": "ä€𝄞 \u2028 \" \\ ' <b>" * 45}  # nearly all of the 1024 characters there may be
@@ -195,3 +198,14 @@ def test_queue_status_counts_events(gateway):
         lambda: status() == {"queued": 0, "in_flight": 0, "dead": 2, "oldest_seconds": None},
         "nothing waits",
     )
+
+
+def test_a_reader_that_has_seen_enough_is_no_trouble(environ):
+    enough, output = os.pipe()
+    os.close(enough)
+    command = [sys.executable, "-m", "gateway", "queue", "status"]
+    run = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environ}, stdout=output, stderr=subprocess.PIPE
+    )
+    os.close(output)
+    assert (run.returncode, run.stderr) == (141, b"")
