@@ -9,14 +9,21 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 
+from gateway.forwarder import Forwarder
+from gateway.queues import QueueUnavailable
+from gateway.queues.sqlite.file import seen_tables
+from gateway.queues.sqlite.inbox import SqliteInbox
+from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.sandbox import Faults, Sandbox
 
+from .queue_contract import record
 from .support import ADMIN_TOKEN, ROOT, Gateway, beacon, environment, event, eventually
 
 PAGE = 4096
@@ -175,6 +182,32 @@ def test_an_index_that_names_what_is_not_there_stalls_nobody(gateway, file):
     gateway.start()
     gateway.assert_delivered(left, 30)
     assert_mended(gateway, file)
+
+
+def test_damage_that_the_web_end_alone_meets_is_mended_too(tmp_path):
+    path = tmp_path / "queue.db"
+    outbox = SqliteOutbox(path, dedupe_seconds=3600)
+    forwarder = Forwarder(outbox, lambda _call: None, max_age=3600)
+
+    def put() -> None:
+        inbox = SqliteInbox(path, max_bytes=1 << 30, min_free_bytes=0, dedupe_seconds=3600)
+        inbox.put([record(received_at=time.time())])
+
+    put()
+    forwarder.step()
+    outbox.tidy()
+    with closing(sqlite3.connect(path)) as db:
+        marks = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        table, *_others = seen_tables(time.time(), 3600)
+        [(page,)] = db.execute(marks, [table]).fetchall()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    spoil(path, [page - 1], random.Random(1))
+    with pytest.raises(QueueUnavailable, match="malformed"):
+        put()
+    forwarder._tidied_at = 0.0
+    forwarder.step()
+    put()
+    assert len(list(tmp_path.glob(ASIDE))) == 1
 
 
 def test_a_file_that_is_no_database_any_more_is_replaced(gateway, file):

@@ -96,7 +96,11 @@ class Database:
                 yield self.connection()
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise unavailable(error) from error
+            failure = unavailable(error)
+            if failure.reason == "damaged":
+                with suppress(OSError):
+                    self._gate.damage_note.touch()
+            raise failure from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -110,6 +114,11 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    def require_sound(self) -> None:
+        """Raise QueueUnavailable where any process has met damage since the last repair."""
+        if self._gate.damage_note.exists():
+            raise QueueUnavailable("damaged", f"{self.path}: somebody met damage in it")
 
     def connection(self) -> sqlite3.Connection:
         """The open connection to the file that the path names now."""

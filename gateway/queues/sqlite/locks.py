@@ -23,6 +23,8 @@ class Gate:
         # Says under what name a damaged file is set aside; stays until its repair is complete,
         # so that a repair that was cut short is taken up again before anybody uses the file.
         self.repair_note = Path(f"{path}-repair")
+        # There where somebody met damage, which the forwarder by itself may never come upon.
+        self.damage_note = Path(f"{path}-damage")
 
     @contextmanager
     def open(self) -> Iterator[None]:

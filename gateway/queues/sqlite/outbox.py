@@ -113,6 +113,7 @@ class SqliteOutbox:
 
     def tidy(self) -> None:
         """Fold the log into the file, forget old marks, and give free pages back."""
+        self._database.require_sound()
         log_size = self._database.log_size()
         idle, self._log_size = log_size == self._log_size, log_size
         self._database.fold_log(1 if idle else CHECKPOINT_BYTES)  # its bytes count as used

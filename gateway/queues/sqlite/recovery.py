@@ -61,6 +61,9 @@ def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     Raises QueueUnavailable where somebody keeps it open.
     """
     gate = Gate(path)
+    thorough = thorough or gate.damage_note.exists()
+    with suppress(OSError):
+        gate.damage_note.unlink()  # before it is looked into, so that what is met later counts
     if not gate.repair_note.exists() and not problems(path, thorough=thorough):
         return None
     try:
