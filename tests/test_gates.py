@@ -168,6 +168,33 @@ def test_nobody_makes_up_an_address_where_no_proxy_is_trusted(start: Start) -> N
     assert answers == [204, 429, 429]
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("proxies", "said", "statuses"),
+    [
+        ("1", ["9.9.9.1, 192.0.2.1", "9.9.9.2, 192.0.2.1", "192.0.2.2"], [204, 429, 204]),
+        ("2", ["9.9.9.1, 192.0.2.1, 10.0.0.1", "9.9.9.2, 192.0.2.1, 10.0.0.2"], [204, 429]),
+        ("2", ["192.0.2.1", "192.0.2.2", "192.0.2.3, 10.0.0.1"], [204, 429, 204]),
+    ],
+    ids=["one", "two", "one of two left out"],
+)
+def test_what_a_client_says_before_the_trusted_proxies_counts_for_nothing(
+    start: Start, proxies: str, said: list[str], statuses: list[int]
+) -> None:
+    client = start(sites("events_per_minute = 1"), GATEWAY_TRUSTED_PROXIES=proxies)
+    assert [post(client, X_Forwarded_For=line).status_code for line in said] == statuses
+
+
+@pytest.mark.usefixtures("clock")
+def test_who_does_not_want_it_is_never_remembered_as_one_too_many(start: Start) -> None:
+    """What is refused is in the trail, what is unwanted is not."""
+    client = start(sites("events_per_minute = 1"))
+    before = count("dropped", site="shop", reason="gpc")
+    answers = [post(client, Sec_GPC="1") for _ in range(3)]
+    assert [answer.headers["X-Gateway-Reason"] for answer in answers] == ["gpc"] * 3
+    assert count("dropped", site="shop", reason="gpc") == before + 3
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
