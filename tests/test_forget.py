@@ -10,13 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
 
 from gateway.cli import main
 from gateway.queues import Condition
 from gateway.queues.sqlite.file import COLUMNS
 from gateway.queues.urls import open_outbox
 from gateway.settings import Settings
+from gateway.trail.reader import TrailReader, Wanted
 
 from .support import Start, Stored, beacon, event, eventually, post
 
@@ -24,8 +24,9 @@ USER = 'o\'neil, "ann" $(id)'
 
 
 @pytest.fixture
-def filled(client: FlaskClient, tmp_path: Path) -> Path:
-    """Both tables hold events of the user, of another, and of the same name on another site."""
+def filled(start: Start, tmp_path: Path) -> Path:
+    """Tables and trail hold events of the user, of another, of the same name on another site."""
+    client = start(GATEWAY_ADMIN_TOKEN="t")
     for site, user, origin in (
         ("shop", USER, "https://shop.example.com"),
         ("shop", "bob", "https://shop.example.com"),
@@ -34,6 +35,8 @@ def filled(client: FlaskClient, tmp_path: Path) -> Path:
         body = beacon(event(itemId=f"item-of-{site}-{user}"), trackingId=site, userId=user)
         assert post(client, body, Origin=origin).status_code == 204
     path = tmp_path / "queue.db"
+    trail = TrailReader(Path(f"{path}-trail"))
+    eventually(lambda: len(trail.lives(Wanted(), 0)[1]) == 3, "the trail is written")
     with closing(sqlite3.connect(path)) as db:
         db.execute(
             f"INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)"
@@ -54,7 +57,9 @@ def test_it_removes_the_users_events_and_nobody_elses(
         monkeypatch.setenv(name, value)
     assert main(["forget", "--site", "shop", "--user", USER]) == 0
     told = capsys.readouterr()
-    assert "1 queued events, 1 dead letters" in told.err
+    assert "1 queued events, 1 dead letters, " in told.err
+    _, lives = TrailReader(Path(f"{filled}-trail")).lives(Wanted(), 0)
+    assert [(life["site"], life["userId"]) for life in lives] == [("shop", "bob"), ("media", USER)]
     assert [(row["site"], row["user_id"]) for row in stored()] == [("shop", "bob"), ("media", USER)]
     with closing(sqlite3.connect(filled)) as db:
         dead = db.execute("SELECT site, user_id FROM dead ORDER BY id").fetchall()
