@@ -83,7 +83,7 @@ def beacon(*events: dict[str, Any], **members: Any) -> dict[str, Any]:
     return {"trackingId": "shop", "eventList": list(events) or [event()], **members}
 
 
-def eventually(probe: Callable[[], Value], what: str, seconds: float = 15.0) -> Value:
+def eventually(probe: Callable[[], Value], what: str, seconds: float = 45.0) -> Value:
     """The probe's first true value; fails where it has none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -208,7 +208,7 @@ class Gateway:
         """The eventIds that PutEvents accepted, in order, with repetitions."""
         return [event["eventId"] for event in self.sandbox.events()]
 
-    def assert_delivered(self, event_ids: Iterable[str], seconds: float = 15.0) -> None:
+    def assert_delivered(self, event_ids: Iterable[str], seconds: float = 45.0) -> None:
         """All of these arrive at PutEvents."""
         wanted = set(event_ids)
         eventually(lambda: wanted <= set(self.delivered()), "everything is delivered", seconds)

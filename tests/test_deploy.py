@@ -46,7 +46,7 @@ def assert_delivers(port: int, sandbox: Sandbox) -> None:
 
 def _posted(url: str, item: dict[str, object]) -> requests.Response | None:
     try:
-        return requests.post(url, json=beacon(item), headers={"Origin": ORIGIN}, timeout=10)
+        return requests.post(url, json=beacon(item), headers={"Origin": ORIGIN}, timeout=30)
     except requests.ConnectionError:
         return None
 
@@ -221,6 +221,6 @@ def test_behind_nginx_on_the_shops_own_domain_it_is_first_party(gateway, tmp_pat
 
 def _got(url: str) -> requests.Response | None:
     try:
-        return requests.get(url, timeout=10)
+        return requests.get(url, timeout=30)
     except requests.ConnectionError:
         return None

@@ -42,14 +42,21 @@ def installed(name: str, extras: frozenset[str] = frozenset()) -> Iterator[Distr
 def licences(found: Distribution) -> set[str]:
     """All that it names, of which some may be at choice."""
     if expression := found.metadata.get("License-Expression"):
-        return set(re.split(r" AND | OR ", re.sub("[()]", "", expression)))
+        return _named(expression)
     classifiers = found.metadata.get_all("Classifier") or []
     named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")]
     words = {found.metadata.get("License") or "", *named} - {"", "Dual License"}
     if not words:  # then the first line of its text
         texts = [file for file in found.files or [] if file.name == "LICENSE"]
         words = {text.read_text().partition("\n")[0] for text in texts}
-    return {SPELLINGS.get(word, word) for word in words}
+    return {SPELLINGS.get(name, name) for word in words for name in _named(word)}
+
+
+def _named(expression: str) -> set[str]:
+    """An expression's licences, as SPDX and those before it write it."""
+    if expression in SPELLINGS:
+        return {expression}
+    return set(re.split(r" AND | OR ", re.sub("[()]", "", expression)))
 
 
 def test_everything_that_is_installed_has_a_permissive_licence() -> None:
