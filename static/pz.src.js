@@ -106,8 +106,10 @@
     tell('dropped', [record]);
   };
 
-  // All records, oldest first. What is too old or too much goes: the host page's storage is not ours to fill.
+  // All records, oldest first. What is too old or too much goes: the host page's storage is not ours to fill. Only
+  // while nothing has failed may a burst take more of it, for the moment that it needs to get through.
   const load = () => {
+    const room = failures ? MOST_CHARACTERS : MOST_CHARACTERS * 4;
     let size = 0;
     return keys()
       .map((key) => attempt(() => JSON.parse(read(key))) || erase(key))
@@ -115,7 +117,7 @@
       .sort((a, b) => b.e.sentAt - a.e.sentAt || b.n - a.n)
       .filter((record, count) => {
         size += JSON.stringify(record).length;
-        return (count < MOST_RECORDS && size < MOST_CHARACTERS && Date.now() - record.e.sentAt * 1e3 < DAY) || drop(record);
+        return (count < MOST_RECORDS && size < room && Date.now() - record.e.sentAt * 1e3 < DAY) || drop(record);
       })
       .reverse();
   };
