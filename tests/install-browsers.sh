@@ -15,7 +15,9 @@ packages=(
     ruby
     strace
     systemd
+    webkit2gtk-driver
     wrk
+    xvfb
 )
 missing=()
 for package in "${packages[@]}"; do
