@@ -30,10 +30,11 @@ test: .venv/.installed-test
 bench: .venv/.installed-test
 	@$(BIN)/python -m bench $(MEASURES)
 
-# The long run of the conservation test: SOAK_SECONDS and SOAK_SEED choose another one.
+# The long runs; SOAK_SECONDS, SOAK_VISITS (in each browser) and SOAK_SEED choose others.
 soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/test_conservation.py tests/test_sqs.py
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py
+	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/test_snippet_delivery.py tests/test_snippet_chance.py
 
 # Needed after a change of static/*.src.js only; who runs the gateway needs no build.
 # A build that was never committed was never served, and goes.

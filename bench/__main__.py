@@ -12,7 +12,7 @@ from importlib import import_module
 from bench import chart, report
 from bench.report import RESULTS, Figure
 
-MEASURES = ("accept", "forward", "latency", "scale", "startup", "sqs_calls")
+MEASURES = ("accept", "forward", "latency", "scale", "startup", "sqs_calls", "snippet")
 
 
 def main() -> None:

@@ -7,21 +7,25 @@ into it is timed, its own evaluation, timers and observers too. Nothing else run
 from __future__ import annotations
 
 import gzip
-import json
 import statistics
 import tempfile
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from selenium.webdriver.remote.webdriver import WebDriver
 
+from bench.report import Figure
 from tests.visits.engines import ENGINES
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "bench/results/snippet.json"
+BUDGET = 3584
+ROUNDS = 3
 ELEMENTS = 1000
 SETTLED = 3  # seconds after the load until impressions have been counted
 
@@ -110,6 +114,20 @@ def size(path: Path) -> int:
     return len(gzip.compress(path.read_bytes(), 9, mtime=0))
 
 
+def sizes() -> list[Figure]:
+    """Ours among the others', by size."""
+    ours = {
+        f"static/{path.name}": size(path)
+        for path in (ROOT / "static").glob("pz*.js")
+        if ".src." not in path.name
+    }
+    rows = sorted([*ours.items(), *OTHERS.items()], key=lambda row: row[1])
+    return [
+        Figure(name, "B, gzip -9", [count], at_most=BUDGET if name == "static/pz.js" else None)
+        for name, count in rows
+    ]
+
+
 def costs(driver: WebDriver, url: str) -> dict[str, float]:
     """Milliseconds in the snippet: at load, and for a click."""
     driver.get(url)
@@ -118,35 +136,36 @@ def costs(driver: WebDriver, url: str) -> dict[str, float]:
     spent = driver.execute_async_script("clickAll(5, arguments[0])")
     return {
         "load": sum(calls),
-        "load_longest_call": max(calls),
-        "click_mean": statistics.mean(spent),
-        "click_99th": statistics.quantiles(spent, n=100)[-1],
+        "load, the longest call": max(calls),
+        "a click, on average": statistics.mean(spent),
+        "a click, 99 % of them": statistics.quantiles(spent, n=100)[-1],
     }
 
 
-def main() -> None:
-    """Print both tables, and keep them."""
-    ours = {path.name: size(path) for path in sorted((ROOT / "static").glob("pz*.js"))}
-    ours = {name: count for name, count in ours.items() if ".src." not in name}
-    print("bytes, gzip -9")
-    for name, count in sorted([*ours.items(), *OTHERS.items()], key=lambda row: row[1]):
-        print(f"{count:9,}  {name}{'  <' if name in ours else ''}")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"\nms in the snippet, {ELEMENTS:,} elements  load  longest  click: mean    99 %")
-    times = {}
+@contextmanager
+def page() -> Iterator[str]:
+    """The address of the page."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    """Bytes, then milliseconds in each engine."""
+    figures = sizes()
     for engine in ENGINES:
+        found: dict[str, list[float]] = defaultdict(list)
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
             engine.start(Path(folder) / "profile") as driver,
+            page() as url,
         ):
-            spent = times[engine.name] = costs(driver, f"http://127.0.0.1:{server.server_port}/")
-        print(f"{engine.name:34}", *(f"{one:7.2f}" for one in spent.values()))
-    server.shutdown()
-    server.server_close()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"bytes": ours, "milliseconds": times}, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+            for _ in range(1 if quick else ROUNDS):
+                for what, spent in costs(driver, url).items():
+                    found[what].append(spent)
+        figures += [
+            Figure(f"{engine.name}, {ELEMENTS:,} elements: {what}", "ms", values)
+            for what, values in found.items()
+        ]
+    return figures

@@ -33,9 +33,11 @@ def moto_process() -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _answers(url), "moto answers", 60)
-        yield url
-        process.kill()
+        try:
+            eventually(lambda: _answers(url), "moto answers", 60)
+            yield url
+        finally:
+            process.kill()
 
 
 def _answers(url: str) -> bool:

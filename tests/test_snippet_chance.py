@@ -28,4 +28,4 @@ def test_random_visits_lose_nothing_and_repeat_nothing(
         assert outcome.failure is None, where
         assert outcome.errors == [], where
         assert outcome.verdict.missing == [], where
-        assert outcome.verdict.twice == [], where
+        assert outcome.verdict.doubled == outcome.verdict.again == [], where

@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
     failure: str | None
     errors: list[str]
     verdict: Verdict
+    tracked: int
     persisted: bool
     posts: list[int | str]
 
@@ -77,8 +78,10 @@ def street_on_sqs(folder: Path) -> Iterator[tuple[Shop, Gateway]]:
     ):
         shop.outage = Outage(proxy)
         forwarder = Forwarder(gateway)
-        yield shop, gateway
-        forwarder.stop()
+        try:
+            yield shop, gateway
+        finally:
+            forwarder.stop()
 
 
 def run(folder: Path, cases: Sequence[Case]) -> dict[Case, Outcome]:
@@ -116,4 +119,4 @@ def _outcome(going: course.Going, events: list[dict[str, Any]]) -> Outcome:
     visit = going.visit
     posts = [what for _, what in visit.lane.posts]
     verdict = visit.verdict(events)
-    return Outcome(going.failure, visit.errors, verdict, visit.persisted, posts)
+    return Outcome(going.failure, visit.errors, verdict, len(visit.tracked), visit.persisted, posts)

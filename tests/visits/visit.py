@@ -22,10 +22,11 @@ Steps = Generator[Callable[[], object] | float, None, None]
 
 
 class Verdict(NamedTuple):
-    """What came of a visit: labels that are missing, event IDs or labels that came twice."""
+    """What came of a visit, by label: what is missing, came again, or came as another event."""
 
     missing: list[str]
-    twice: list[str]
+    again: list[str]  # under the same event ID, which PutEvents counts once
+    doubled: list[str]
     sessions: int
     others: Counter[str]  # what pages tracked by themselves
 
@@ -126,12 +127,12 @@ class Visit:
     def verdict(self, events: Iterable[dict[str, Any]]) -> Verdict:
         """What PutEvents' record says of this visit."""
         mine = [event for event in events if event["itemId"].startswith(f"{self.lane.name}-")]
-        ids = Counter(event["eventId"] for event in mine)
-        labels = Counter(event["itemId"] for event in mine)
+        ids = Counter((event["itemId"], event["eventId"]) for event in mine)
+        labels = Counter(label for label, _ in ids)
         return Verdict(
             missing=[label for label in self.tracked if label not in labels],
-            twice=[key for key, n in ids.items() if n > 1]
-            + [label for label in self.tracked if labels[label] > 1],
+            again=[label for (label, _), n in ids.items() if n > 1],
+            doubled=[label for label in self.tracked if labels[label] > 1],
             sessions=len({event["sessionId"] for event in mine}),
             others=Counter({k: n for k, n in labels.items() if k not in set(self.tracked)}),
         )
