@@ -33,13 +33,15 @@ MINI_BROWSER = "webkit2gtk-4.1/MiniBrowser"
 
 @contextmanager
 def chromium(profile: Path, cache: bool = True) -> Iterator[Chrome]:
-    """Chromium; `cache`: with its back/forward cache, which its driver would turn off."""
+    """Chromium; `cache`: with its back/forward cache, which its driver may turn off."""
     options = ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for argument in [*CHROMIUM, f"--user-data-dir={profile}", "--window-size=800,600"]:
         options.add_argument(argument)
     if cache:
         options.add_experimental_option("excludeSwitches", ["disable-back-forward-cache"])
+    else:
+        options.add_argument("--disable-back-forward-cache")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with _ended(Chrome(options=options, service=ChromeService("/usr/bin/chromedriver"))) as driver:
         yield driver

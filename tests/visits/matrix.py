@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +24,9 @@ from .shop import Outage, Shop
 from .visit import Steps, Verdict, Visit
 
 
+ALONE = (scenarios.lose_the_renderer, scenarios.come_back)
+
+
 class Case(NamedTuple):
     """A scenario in an engine, with its back/forward cache or without."""
 
@@ -31,6 +34,13 @@ class Case(NamedTuple):
     cache: bool
     scenario: Callable[[Visit], Steps]
     number: int = 0  # tells repetitions apart
+
+    @property
+    def browser(self) -> str:
+        """Which one it shares. WebKit ends with a page that is killed, and caches few of many."""
+        alone = self.engine.name == "webkit" and self.scenario in ALONE
+        place = f"-{ALONE.index(self.scenario)}" if alone else ""
+        return f"{self.engine.name}{'' if self.cache else '-fresh'}{place}"
 
     def __str__(self) -> str:
         cache = "" if self.cache else "-without-cache"
@@ -86,10 +96,9 @@ def street_on_sqs(folder: Path) -> Iterator[tuple[Shop, Gateway]]:
 
 def run(folder: Path, cases: Sequence[Case]) -> dict[Case, Outcome]:
     """Take every case; browsers run side by side, and in each of them its visits do."""
-    browsers: dict[Hashable, list[Case]] = defaultdict(list)
+    browsers: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        alone = case.scenario is scenarios.lose_the_renderer and not case.engine.driver_survives
-        browsers[case.engine, case.cache, alone].append(case)
+        browsers[case.browser].append(case)
     with street(folder / "plain") as plain, street_on_sqs(folder / "sqs") as sqs:
         shops = plain[0], sqs[0]
         with ThreadPoolExecutor(len(browsers)) as pool:
@@ -102,7 +111,6 @@ def run(folder: Path, cases: Sequence[Case]) -> dict[Case, Outcome]:
 def _browse(shops: tuple[Shop, Shop], cases: Sequence[Case]) -> list[tuple[Case, course.Going]]:
     """These visits in one browser."""
     engine, cache, *_ = cases[0]
-    browser = f"{engine.name}{'' if cache else '-fresh'}{'-alone' * (len(cases) == 1)}"
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         engine.start(Path(folder) / "profile", cache) as driver,
@@ -110,7 +118,7 @@ def _browse(shops: tuple[Shop, Shop], cases: Sequence[Case]) -> list[tuple[Case,
         visits = []
         for case in cases:
             shop = shops[case.scenario is scenarios.lose_the_queue]
-            lane = shop.lane(f"{browser}-{len(visits)}")
+            lane = shop.lane(f"{case.browser}-{len(visits)}")
             visits.append((Visit(engine, driver, lane), case.scenario))
         return list(zip(cases, course.run(visits), strict=True))
 

@@ -21,7 +21,8 @@ SETUP = """
 window.errors = [];
 addEventListener('error', (event) => errors.push(String(event.message)));
 addEventListener('unhandledrejection', (event) => errors.push(String(event.reason)));
-addEventListener('pageshow', (event) => { window.persisted = event.persisted; });
+window.left = false;
+addEventListener('pageshow', (event) => { left = false; window.persisted = event.persisted; });
 window.ahead = +new URLSearchParams(location.search).get('ahead') || 0;
 const clock = Date.now;
 Date.now = () => clock() + ahead;

@@ -242,11 +242,13 @@ def lose_the_queue(visit: Visit) -> Steps:
 def come_back(visit: Visit) -> Steps:
     """With the back/forward cache the page is as it was; either way it is one more view."""
     yield from opens(visit, auto="page")
-    yield lambda: visit.posts() >= 1
+    yield visit.empty
     visit.follow()
     yield visit.loaded
     visit.back()
+    yield 1.0
     yield visit.loaded
+    assert visit.run("return location.pathname") == "/"
     visit.persisted = visit.run("return persisted")
     visit.track()
     visit.close()

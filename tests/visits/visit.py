@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from .engines import Engine
@@ -61,7 +60,9 @@ class Visit:
         self.run("trackAll(arguments[0], arguments[1])", labels, text)
 
     def follow(self, link: str = "next") -> None:
-        self.tab().find_element(By.ID, link).click()
+        """Not by the driver's own click, which keeps Firefox from caching the page."""
+        script = "left = true; setTimeout(() => document.getElementById(arguments[0]).click())"
+        self.run(script, link)
 
     def reload(self) -> None:
         self.tab().refresh()
@@ -107,7 +108,8 @@ class Visit:
 
     def loaded(self) -> bool:
         """Whether the snippet runs in the newest tab."""
-        return bool(self.run("return window.pz && !!pz.site && document.readyState == 'complete'"))
+        ready = "!left && pz.site && document.readyState == 'complete'"
+        return bool(self.run(f"return !!(window.pz && {ready})"))
 
     def empty(self) -> bool:
         """Whether nothing is left to send."""
