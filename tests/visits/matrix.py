@@ -23,7 +23,6 @@ from .engines import Engine
 from .shop import Outage, Shop
 from .visit import Steps, Verdict, Visit
 
-
 ALONE = (scenarios.lose_the_renderer, scenarios.come_back)
 
 
@@ -39,7 +38,7 @@ class Case(NamedTuple):
     def browser(self) -> str:
         """Which one it shares. WebKit ends with a page that is killed, and caches few of many."""
         alone = self.engine.name == "webkit" and self.scenario in ALONE
-        place = f"-{ALONE.index(self.scenario)}" if alone else ""
+        place = f"-alone{ALONE.index(self.scenario)}" if alone else ""
         return f"{self.engine.name}{'' if self.cache else '-fresh'}{place}"
 
     def __str__(self) -> str:
