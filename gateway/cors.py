@@ -17,8 +17,7 @@ EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Ses
 def admit(response: Response, origin: str | None) -> Response:
     """Let a page read this answer, whose origin has been found among the site's own.
 
-    What flask-cors would say, which looks no further where it finds it said: an eighth of the
-    time that an accepted beacon costs.
+    What flask-cors would say, which looks no further where it finds it said.
     """
     if origin is not None:
         headers = response.headers
