@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -40,8 +40,12 @@ def assert_delivers(port: int, sandbox: Sandbox) -> None:
     item = event()
     answer = eventually(lambda: _posted(url, item), "it is accepted", 30)
     assert answer.status_code == 204, answer.text
-    eventually(sandbox.events, "it is delivered", 30)
-    assert [one["eventId"] for one in sandbox.events()] == [item["eventId"]]
+
+    def arrived() -> int:
+        return [one["eventId"] for one in sandbox.events()].count(item["eventId"])
+
+    eventually(arrived, "it is delivered", 30)
+    assert arrived() == 1
 
 
 def _posted(url: str, item: dict[str, object]) -> requests.Response | None:
@@ -104,7 +108,8 @@ def test_the_systemd_units_share_a_queue_and_only_one_of_them_has_credentials(tm
         assert_delivers(int(port), sandbox)
         assert_knows_no_credentials(master.pid)
         for path in (tmp_path / "var/lib/personalize-gateway").iterdir():
-            assert stat.S_IMODE(path.stat().st_mode) in (0o660, 0o2660), path
+            with suppress(FileNotFoundError):  # a draft that has its final name now
+                assert stat.S_IMODE(path.stat().st_mode) in (0o660, 0o2660), path
 
 
 def test_the_dockerfile_and_the_compose_file_pass_their_linters():
