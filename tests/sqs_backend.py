@@ -34,7 +34,7 @@ CREDENTIALS = {
 def moto_server() -> Iterator[str]:
     """SQS in a thread of this process, over HTTP; its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    from moto.server import ThreadedMotoServer
+    from .moto_sqs import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

@@ -21,16 +21,14 @@ from gateway.sandbox import Sandbox
 
 from .support import ROOT, Gateway, alive, children, eventually, free_port
 
-BIN = Path(sys.executable).parent
-
 
 @contextmanager
 def moto_process() -> Iterator[str]:
     """moto's server as a process of its own; its address."""
     port = free_port()
     with subprocess.Popen(
-        [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "tests.moto_sqs", "-H", "127.0.0.1", "-p", str(port)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         url = f"http://127.0.0.1:{port}"
         try:

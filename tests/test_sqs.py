@@ -11,20 +11,26 @@ import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
+from moto.sqs.models import Message, sqs_backends
 
 from gateway.queues import Record
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.inbox import SqsInbox
 from gateway.sandbox import Faults, Sandbox
 
-from . import conservation
+from . import (
+    conservation,
+    moto_sqs,  # noqa: F401 - mends it
+)
 from .queue_contract import record
 from .sqs_backend import CREDENTIALS
-from .sqs_cluster import BIN, Cluster, Forwarder, kill_group, make_queue, moto_process
+from .sqs_cluster import Cluster, Forwarder, kill_group, make_queue, moto_process
 from .sqs_proxy import SqsProxy
 from .support import ROOT, Gateway, beacon, event, eventually, free_port
 
@@ -34,6 +40,7 @@ POLICIES = {
     for name in ("web", "forwarder", "operator")
 }
 EVENTS = 20_000
+BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +372,32 @@ def _fill(url: str) -> None:
 def _total(forwarders: list[Forwarder]) -> int:
     time.sleep(0.1)  # their CPU is the forwarders' own
     return sum(forwarder.delivered() for forwarder in forwarders)
+
+
+def test_the_stand_in_for_sqs_loses_no_message_where_deletions_overlap(monkeypatch):
+    sqs = sqs_backends["123456789012"]["us-east-1"]
+    queue = sqs.create_queue(f"q-{uuid4()}", {})
+    for text in ("first", "second"):
+        sqs.send_message(queue.name, text, {}, 0)
+    first, second = sqs.receive_message(queue.name, 10, 0, 60)
+
+    def meanwhile() -> None:
+        queue.delete_message(second.receipt_handle)
+        sqs.send_message(queue.name, "third", {}, 0)
+
+    other = Thread(target=meanwhile)
+    asked = Message.had_receipt_handle
+
+    def slowly(message: Message, receipt_handle: str) -> bool:
+        if message.body == "second" and receipt_handle == first.receipt_handle and not other.ident:
+            other.start()
+            other.join(0.5)  # as long as the scheduler may take
+        return asked(message, receipt_handle)
+
+    monkeypatch.setattr(Message, "had_receipt_handle", slowly)
+    queue.delete_message(first.receipt_handle)
+    other.join()
+    assert [message.body for message in queue._messages] == ["third"]
 
 
 def test_every_acknowledged_event_is_delivered_or_dead_on_sqs_too(
