@@ -1,5 +1,6 @@
 """How gunicorn serves the gateway; read from the working directory. Command-line options win."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -79,6 +80,20 @@ def post_fork(server, worker):
         isolation.drop_aws_variables()
     os.environ.update(server.sites.environ())
     processes.count_as(f"web-{worker.slot}")
+
+
+def post_worker_init(worker):
+    """Let the garbage collector leave alone what lives as long as the worker: it stops the world.
+
+    That took 20 to 30 ms, every few thousand requests.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def worker_exit(server, worker):
+    """Give it all back, so that what is open is closed at the end."""
+    gc.unfreeze()
 
 
 def on_exit(server):

@@ -322,11 +322,11 @@ def _log(backend: SqliteBackend) -> Path:
 
 def test_a_long_log_is_folded_into_the_file(backend):
     inbox, outbox = backend.inbox(), backend.outbox()
-    inbox.put([record(event=KILOBYTE) for _ in range(6000)])
+    inbox.put([record(event=KILOBYTE) for _ in range(3000)])
     assert _log(backend).stat().st_size > CHECKPOINT_BYTES
     outbox.tidy()
     assert _log(backend).stat().st_size == 0
-    assert len(drain(outbox)) == 6000
+    assert len(drain(outbox)) == 3000
 
 
 def test_a_log_that_no_forwarder_folds_does_not_grow_for_ever(backend, monkeypatch):
@@ -346,13 +346,13 @@ def test_a_reader_in_the_way_of_folding_fails_nothing(backend, monkeypatch):
     with closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM queue").fetchone()
-        inbox.put([record(event=KILOBYTE) for _ in range(6000)])
+        inbox.put([record(event=KILOBYTE) for _ in range(3000)])
         outbox.tidy()
         inbox.put([record(event_id="last")])
     outbox.tidy()
     assert _log(backend).stat().st_size == 0
     taken = ids(drain(outbox))
-    assert (taken[0], taken[-1], len(taken)) == ("first", "last", 6002)
+    assert (taken[0], taken[-1], len(taken)) == ("first", "last", 3002)
 
 
 # --- trouble with the file ---

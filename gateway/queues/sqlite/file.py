@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gateway import private
 from gateway.queues import QueueUnavailable, Record
@@ -49,10 +52,14 @@ SCHEMA += "".join(
     f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
 )
 COLUMNS = ", ".join(Record._fields)
-INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+QUEUE = f"queue ({COLUMNS})"  # where records are inserted
+ROWS = 32  # of one statement, at most
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 5.0  # to wait for other writers
+LOOK_MS = 1  # between looks whether they are done
+
+Row = TypeVar("Row")
 
 # SQLite's extended error names, by their beginnings → our reason codes.
 REASONS = {
@@ -106,7 +113,7 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE … COMMIT; rolled back on any error. Raises QueueUnavailable."""
         with self.reading() as db:
-            db.execute("BEGIN IMMEDIATE")
+            _begin(db)
             try:
                 yield db
                 db.execute("COMMIT")
@@ -175,7 +182,7 @@ class Database:
                     if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                         raise
                 finally:
-                    db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+                    db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
 
     def _inode_now(self) -> int:
         try:
@@ -196,6 +203,7 @@ class Database:
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
             self._fill(db)
+            db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")  # see _begin
         except BaseException:
             db.close()
             raise
@@ -226,6 +234,34 @@ class Database:
                 f"this program knows {SCHEMA_VERSION}",
             )
         return version
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Become the only writer. SQLite by itself looks ever less often whether others are done."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+
+
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, many by one statement.
+
+    For each step of one, Python's sqlite3 parts with the GIL and has to wait for it again.
+    """
+    for some in portions(rows):
+        row = f"({', '.join('?' * len(some[0]))})"
+        values = ", ".join([row] * len(some))
+        db.execute(f"INSERT INTO {into} VALUES {values}", [*chain.from_iterable(some)])
+
+
+def portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """As many as a statement may hold, at a time."""
+    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
 
 
 def unavailable(error: Exception) -> QueueUnavailable:
