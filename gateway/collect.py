@@ -95,26 +95,33 @@ def _take(door: Door, wanted: events.Request, inbox: Inbox, ledger: Ledger, now:
 
 
 def _body() -> bytes:
-    """The whole body, as it was sent: none is decompressed.
-
-    One that is sent in chunks, werkzeug cuts off at the limit in silence; one that breaks off, too.
-    """
+    """The whole body, as it was sent: none is decompressed."""
     encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.lower() != "identity":
         raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
+    length = request.content_length
     try:
-        body = request.get_data(cache=False)
-        chunked = request.content_length is None and "wsgi.input_terminated" in request.environ
-        if chunked and request.environ["wsgi.input"].read(1):
+        if length is None:
+            return _chunked()
+        if length > (request.max_content_length or 0):
             raise RequestEntityTooLarge
+        body: bytes = request.environ["wsgi.input"].read(length)
     except HTTPException:
         raise
     except Exception as error:  # the server's own for chunks that are none: there is no one type
         raise Refusal(
             400, "unreadable_body", f"The body is unreadable: {type(error).__name__}"
         ) from None
-    if len(body) < (request.content_length or 0):
+    if len(body) < length:
         raise Refusal(400, "unreadable_body", "The body is unreadable: it broke off")
+    return body
+
+
+def _chunked() -> bytes:
+    """A body of unknown length, which werkzeug cuts off at the limit in silence."""
+    body = request.get_data(cache=False)
+    if "wsgi.input_terminated" in request.environ and request.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
     return body
 
 

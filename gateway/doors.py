@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -54,7 +55,7 @@ class Door:
         else:
             tokens = (None, None) if request.reset else (request.session, cookie)
             claims = Claims(user_id, *tokens)
-            visit = self.sessions.visit(claims, times, now, _first(request))
+            visit = self.sessions.visit(claims, times, now, partial(_first, request))
         return Visitor(user_id, because, visit)
 
     def _proves(self, user_id: str, signature: str | None) -> bool:

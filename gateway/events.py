@@ -28,6 +28,7 @@ from gateway.fields import (
     Text,
     Timestamp,
     Token,
+    Unchecked,
 )
 
 EVENTS_A_REQUEST = 100
@@ -72,7 +73,7 @@ class RequestSchema(Schema):
     userId = OptionalName()
     sessionId = OptionalName()
     eventList = Items(
-        fields.Raw(allow_none=True),  # each is checked by itself
+        Unchecked(),  # each is checked by itself
         required=True,
         validate=validate.Length(1, EVENTS_A_REQUEST),
     )

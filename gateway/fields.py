@@ -91,6 +91,13 @@ class AttributionSource(Text):
         super().__init__(1024, _printable_ascii, **kwargs)
 
 
+class Unchecked(fields.Raw):
+    """Anything at all, null included."""
+
+    def deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> Any:
+        return value
+
+
 class Items(fields.List[Any]):
     """A list that is validated as such before any of its items is looked at."""
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from itsdangerous import BadSignature, Signer
 
 LONGEST = 256  # characters of a token that are worth a look
+KEPT = 4096  # tokens of which it is kept what they say
 LONGEST_VISIT = 24 * 60 * 60  # seconds, however busy it is
 LATEST = 24 * 60 * 60  # seconds after which nothing is believed to have waited in a page
 
@@ -58,6 +60,8 @@ class Sessions:
             key_derivation="hmac",
             digest_method=hashlib.sha256,
         )
+        # A visitor sends the same token with every beacon until it is renewed.
+        self._read = lru_cache(maxsize=KEPT)(self._unsigned)
         # A token is renewed when a tenth of its time is over, not for each event, and lives a
         # tenth longer for that: a visitor has never less than the whole timeout.
         self.renew_after = minutes * 60 // 10
@@ -65,8 +69,9 @@ class Sessions:
 
     def read(self, token: str | None) -> Session | None:
         """The session that a token stands for, alive or not; None where it is not ours."""
-        if not token or len(token) > LONGEST:
-            return None
+        return self._read(token) if token and len(token) <= LONGEST else None
+
+    def _unsigned(self, token: str) -> Session | None:
         try:
             session_id, started, renewed, user = self._signer.unsign(token).decode().split(".")
             return Session(session_id, int(started), int(renewed), user)
@@ -81,12 +86,14 @@ class Sessions:
         """The last moment of a session, in epoch seconds."""
         return min(session.renewed + self.lifetime, session.started + LONGEST_VISIT)
 
-    def visit(self, claims: Claims, times: Sequence[float], now: float, first: str) -> Visit:
+    def visit(
+        self, claims: Claims, times: Sequence[float], now: float, first: Callable[[], str]
+    ) -> Visit:
         """The sessions of events that happened at these times, of which there is one at least.
 
         An event belongs to the tag's session if it happened during its life, however late it
         comes; else to the cookie's, if that is alive now; else to a new one, whose ID follows from
-        `first`: a request that is repeated because its answer was lost meets the same session.
+        `first()`: a request that is repeated because its answer was lost meets the same session.
         """
         tagged, held = self.read(claims.tag), self.read(claims.cookie)
         known = {tagged: claims.tag, held: claims.cookie}
@@ -114,10 +121,12 @@ class Sessions:
         seconds = None if token == claims.cookie else math.ceil(self.expires(mine) - now)
         return Visit(session_ids, token, seconds)
 
-    def _present(self, held: Session | None, user: str | None, now: float, first: str) -> Session:
+    def _present(
+        self, held: Session | None, user: str | None, now: float, first: Callable[[], str]
+    ) -> Session:
         """The cookie's session, or a new one."""
-        begun = Session(self._id("first", first), int(now), int(now))
-        return self._renewed(self._of(held or begun, user, now), now)
+        mine = held or Session(self._id("first", first()), int(now), int(now))
+        return self._renewed(self._of(mine, user, now), now)
 
     def _of(self, session: Session, user: str | None, at: float) -> Session:
         """The session as this user's: where it was another person's, the one that follows it.

@@ -94,7 +94,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         length = getattr(req.body.reader, "length", None)  # None: in chunks
         if length is None or length > DRAINED:
             req.force_close()
-        if length != 0:
+        if length is None or length > req.unreader.buf.getbuffer().nbytes:  # else it is all here
             req.body.reader = Hurried(req, self.cfg.timeout)
         try:
             return super().handle_request(listener_name, req, sock, addr)

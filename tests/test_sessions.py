@@ -31,7 +31,7 @@ def visit(
     sessions: Sessions = SESSIONS,
 ) -> Visit:
     """A request's events, which happened as they came unless other times are given."""
-    return sessions.visit(Claims(user, tag, cookie), times or (now,), now, first)
+    return sessions.visit(Claims(user, tag, cookie), times or (now,), now, lambda: first)
 
 
 def session_of(visit: Visit, sessions: Sessions = SESSIONS) -> Session:
