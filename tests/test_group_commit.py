@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -200,6 +201,34 @@ def test_under_stress_with_random_failures_nobody_is_left_waiting_or_deceived(se
         assert not thread.is_alive(), "a caller is left waiting"
     assert sorted(acknowledged) == sorted(stored)
     assert acknowledged
+
+
+def test_at_the_99th_percentile_nobody_waits_for_more_than_two_commits():
+    begun: list[list[int]] = []
+
+    def store(items: Sequence[int]) -> Sequence[int]:
+        begun.append(list(items))
+        time.sleep(0.002)
+        return items
+
+    group: GroupCommit[int, int] = GroupCommit(store)
+    arrived: dict[int, int] = {}  # item → commits begun by then, of which one may be under way
+
+    def caller(me: int) -> None:
+        for item in range(me * 100, me * 100 + 100):
+            arrived[item] = len(begun)
+            group.commit([item])
+
+    threads = [threading.Thread(target=caller, args=[me], daemon=True) for me in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a caller is left waiting"
+    own = {item: number for number, items in enumerate(begun) for item in items}
+    further = sorted(own[item] - arrived[item] for item in arrived)  # between those two
+    assert len(further) == 1600
+    assert further[len(further) * 99 // 100] == 0
 
 
 GEVENT = """\

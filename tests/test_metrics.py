@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from gateway.readiness import Complaint, Health
 from gateway.sandbox import Faults
 
 from .support import (
+    ADMIN,
     ADMIN_TOKEN,
     ROOT,
     SITES,
@@ -53,6 +55,30 @@ def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
     assert counted.metric('gateway_events_accepted_total{site="shop"}') == 22
     assert counted.metric('gateway_events_duplicate_total{site="shop"}') == 1
     assert counted.metric('gateway_events_refused_total{reason="invalid_event",site="shop"}') == 1
+
+
+def test_a_scrape_that_takes_its_time_holds_up_no_event(gateway, tmp_path):
+    counters = tmp_path / "counters"
+    counters.mkdir()
+    gateway.start(
+        WEB_CONCURRENCY="1",
+        GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN,
+        PROMETHEUS_MULTIPROC_DIR=str(counters),
+    )
+    os.mkfifo(counters / "counter_slow.db")
+    scrapes: list[requests.Response] = []
+
+    def scrape() -> None:
+        scrapes.append(requests.get(f"{gateway.url}/metrics", headers=ADMIN, timeout=60))
+
+    thread = Thread(target=scrape)
+    thread.start()
+    with (counters / "counter_slow.db").open("wb") as pipe:  # once the scrape reads from it
+        gateway.assert_accepted(event())
+        assert not scrapes
+        pipe.write(bytes(8))  # a file of counters without any
+    thread.join(60)
+    assert scrapes[0].status_code == 200
 
 
 def test_a_refused_request_is_counted_by_its_reason_and_logged_once_a_minute(counted):
