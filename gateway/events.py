@@ -110,13 +110,6 @@ class Event(NamedTuple):
 _REQUEST, _EVENT = RequestSchema(), EventSchema()
 
 
-@cache  # one for each set of members, of which a schema has a few hundred
-def _of_shape(schema: Schema, members: frozenset[str]) -> Schema:
-    """The schema for objects with these of its members: marshmallow looks at absent ones too."""
-    required = {name for name, field in schema.fields.items() if field.required}
-    return type(schema)(only=members | required)
-
-
 def read(body: bytes) -> Request:
     """Read a request's body; raise InvalidRequest where nothing of it can be accepted."""
     try:
@@ -185,11 +178,34 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
     known = schema.fields
     given = {name: v for name, v in members.items() if v is not None or name not in known}
     try:
-        return dict(_of_shape(schema, frozenset(known.keys() & given)).load(given))
+        return _fields_alone(schema, given) or dict(schema.load(given))
     except ValidationError as error:
         wrong = islice(sorted(error.messages_dict.items()), MOST_ERRORS)
         errors = {name: _explain(schema, name, why) for name, why in wrong}
         raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
+
+
+def _fields_alone(schema: Schema, given: dict[str, Any]) -> dict[str, Any] | None:
+    """What nearly every object becomes, field by field, without what a schema does beside that.
+
+    None where anything is wrong: the schema knows all of it.
+    """
+    try:
+        values = {name: load(given[name]) for name, load in _loaders(schema) if name in given}
+    except ValidationError:
+        return None
+    complete = len(values) == len(given) and _required(schema) <= values.keys()
+    return values if complete else None
+
+
+@cache
+def _loaders(schema: Schema) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(name, field.deserialize) for name, field in schema.fields.items()]
+
+
+@cache
+def _required(schema: Schema) -> frozenset[str]:
+    return frozenset(name for name, field in schema.fields.items() if field.required)
 
 
 def _explain(schema: Schema, name: str, messages: Any) -> Any:

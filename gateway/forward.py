@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.forwarder import Forwarder
 
 PARENT_SECONDS = 0.2  # between looks whether the parent lives
+YIELDING = 5  # niceness: storing comes first, and calls fill up where there is a backlog
 TURN_SECONDS = 0.5  # between looks whether the queue has become free
 
 
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Deliver; the exit status."""
     if options.beside:
         processes.count_as("forwarder")
+        os.nice(YIELDING)
     from gateway import delivery, metering
     from gateway.last_valid import LastValid
     from gateway.trail import open_trail
