@@ -38,6 +38,9 @@ def measure(*, quick: bool) -> list[Figure]:
         known = cookies(servers[STORING], visitors)  # signed by one key, they are good for both
         jar = folder / "cookies"
         jar.write_text("\n".join(known) + "\n")
+        for server in servers.values():  # what the first requests load and lay out
+            saturate(server, jar, connections[0], 1)
+        _wait_until_drained(folder / DELIVERING / "queue.db")
         runs: dict[tuple[int, str], list[Saturation]] = defaultdict(list)
         late: list[float] = []
         for _ in range(rounds):

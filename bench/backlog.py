@@ -21,10 +21,9 @@ EVENT = (
 
 def records(count: int) -> Iterator[Record]:
     """So many, of interleaved sessions."""
-    now = time.time()
+    now, at_once = time.time(), min(SESSIONS_AT_ONCE, count // 10)
     for number in range(count):
-        crowd = number // (SESSIONS_AT_ONCE * 10)
-        session = f"s-{crowd}-{number % SESSIONS_AT_ONCE}"
+        session = f"s-{number // (at_once * 10)}-{number % at_once}"
         event = EVENT % (number, number % 1000)
         yield Record(SITE, session, None, f"e-{number}", event, None, now)
 
@@ -39,5 +38,6 @@ def fill(path: Path, count: int) -> None:
 
 def bound(count: int) -> int:
     """The fewest calls possible: as many as there are sessions, none of which has more than ten."""
-    crowds, rest = divmod(count, SESSIONS_AT_ONCE * 10)
-    return SESSIONS_AT_ONCE * crowds + min(rest, SESSIONS_AT_ONCE)
+    at_once = min(SESSIONS_AT_ONCE, count // 10)
+    crowds, rest = divmod(count, at_once * 10)
+    return at_once * crowds + min(rest, at_once)

@@ -20,7 +20,7 @@ from tests.support import ROOT
 
 def measure(*, quick: bool) -> list[Figure]:
     """Events a second of both, their ratio, and the calls that were made of those needed."""
-    rounds, events = (1, 500) if quick else (5, 30_000)
+    rounds, events = (1, 500) if quick else (5, 50_000)
     bare: list[float] = []
     ours: list[float] = []
     calls: list[float] = []

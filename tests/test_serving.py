@@ -13,6 +13,7 @@ import sys
 import pytest
 import requests
 
+from gateway.forward import YIELDING
 from gateway.sandbox import Faults
 
 from .support import (
@@ -161,6 +162,15 @@ def test_the_forwarder_is_restarted_when_it_dies(gateway):
     )
     assert second != first
     gateway.assert_delivered(gateway.assert_accepted(event()))
+
+
+def test_the_forwarder_beside_the_workers_yields_to_them(gateway):
+    gateway.start()
+    gateway.assert_delivered(gateway.assert_accepted(event()))  # so it has come that far
+    [forwarder] = gateway.forwarders()
+    [worker, _] = gateway.workers()
+    ahead = os.getpriority(os.PRIO_PROCESS, forwarder) - os.getpriority(os.PRIO_PROCESS, worker)
+    assert ahead == min(YIELDING, 19 - os.getpriority(os.PRIO_PROCESS, worker))
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
