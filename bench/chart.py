@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bench.report import Figure, shown
 
-WIDTH, LEFT, RIGHT, TOP, ROW = 760, 270, 110, 64, 34
+WIDTH, LEFT, RIGHT, TOP, ROW = 880, 310, 150, 82, 34
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2937 }
 .title { font-size: 15px; font-weight: 600 }
@@ -50,8 +50,9 @@ def svg(figures: Sequence[Figure]) -> str:
 <style>{STYLE}</style>
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text class="title" x="16" y="26">What is reached of each ceiling</text>
-<text class="note" x="16" y="46">accept: an empty Flask route under the same gunicorn · forward: \
-a bare boto3 loop of full batches · black mark: the goal</text>
+<text class="note" x="16" y="46">accept: an empty Flask route under the same gunicorn · \
+forward: a bare boto3 loop of full batches</text>
+<text class="note" x="16" y="64">black mark: the goal · blue line: the rounds' spread</text>
 {drawn}
 </svg>
 """
