@@ -17,7 +17,7 @@ from typing import NamedTuple
 from itsdangerous import BadSignature, Signer
 
 LONGEST = 256  # characters of a token that are worth a look
-KEPT = 4096  # tokens of which it is kept what they say
+KEPT = 1024  # tokens of a site of which it is kept what they say
 LONGEST_VISIT = 24 * 60 * 60  # seconds, however busy it is
 LATEST = 24 * 60 * 60  # seconds after which nothing is believed to have waited in a page
 

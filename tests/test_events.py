@@ -16,7 +16,7 @@ from botocore.loaders import Loader
 from botocore.utils import parse_to_aware_datetime
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from marshmallow import Schema
+from marshmallow import Schema, ValidationError
 
 from gateway import events, strict_json
 from gateway.events import EventSchema, InvalidRequest, MetricAttributionSchema, RequestSchema
@@ -1104,3 +1104,30 @@ def test_the_items_of_a_list_that_is_too_long_are_not_looked_at(items: list[Any]
     assert refused(an_event(impression=items)) == {
         "impression": ["Length must be between 1 and 25."]
     }
+
+
+# --- the short way through a schema ---
+
+VALUES = st.sampled_from(
+    [
+        "view", "", "null", "\0", "x" * 300, 1, 1.5, True, False, [], ["i-1"], [""], {}, {"a": 1},
+        "{}", '{"a": "b"}', {"eventAttributionSource": "a"}, {"eventAttributionSource": 1},
+        "2025-11-23", 1763880000, -1, 1e300, [{}], [None],
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", [EventSchema(), RequestSchema()])
+@settings(max_examples=300)
+@given(data=st.data())
+def test_the_fields_alone_say_what_the_schema_says(schema: Schema, data: st.DataObject) -> None:
+    names = st.sampled_from([*schema.fields, "unknown"])
+    likely = {name: st.just("view") for name, field in schema.fields.items() if field.required}
+    members = data.draw(st.fixed_dictionaries(likely)) | data.draw(st.dictionaries(names, VALUES))
+    try:
+        whole = schema.load(members)
+    except ValidationError:
+        whole = None
+    else:
+        whole = {name: value for name, value in whole.items() if name in members}
+    assert events._fields_alone(schema, members) == whole

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable
+from gateway.queues.sqlite import file
 from gateway.queues.sqlite.dead import status
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
@@ -337,6 +338,42 @@ def test_a_log_that_no_forwarder_folds_does_not_grow_for_ever(backend, monkeypat
         sizes.append(_log(backend).stat().st_size)
     assert max(sizes) < 500_000
     assert sizes.count(0) >= 2
+
+
+def test_tidying_waits_for_a_writer(backend):
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event=KILOBYTE) for _ in range(2000)])
+    drain(outbox)  # so there are pages to be given back
+    backend.pass_time(2 * 3600)  # and marks to be forgotten
+    writer = sqlite3.connect(backend.path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.2, writer.execute, ["COMMIT"])
+    done.start()
+    outbox.tidy()
+    done.join()
+    assert outbox._database.openings == 1  # nothing failed on the way
+    writer.close()
+
+
+def test_a_writer_waits_for_one_that_recovers_the_log(backend):
+    inbox = backend.inbox()
+    inbox.put([record()])
+    real = inbox._database.connection()
+    refusals = iter([sqlite3.SQLITE_BUSY_RECOVERY, sqlite3.SQLITE_BUSY])
+
+    class Recovering:
+        """SQLite's answers while somebody rebuilds the index of the log."""
+
+        def execute(self, statement: str) -> sqlite3.Cursor:
+            if statement.startswith("BEGIN") and (code := next(refusals, None)):
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = code
+                raise error
+            return real.execute(statement)
+
+    file._begin(Recovering())
+    assert real.in_transaction
+    real.execute("ROLLBACK")
 
 
 def test_a_reader_in_the_way_of_folding_fails_nothing(backend, monkeypatch):

@@ -57,7 +57,8 @@ ROWS = 32  # of one statement, at most
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
 BUSY_SECONDS = 5.0  # to wait for other writers
-LOOK_MS = 1  # between looks whether they are done
+PATIENT = f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}"
+LOOK_MS = 1  # between looks whether they are done, before a transaction
 
 Row = TypeVar("Row")
 
@@ -179,10 +180,10 @@ class Database:
                 try:
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    if not _is_busy(error):
                         raise
                 finally:
-                    db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
+                    db.execute(PATIENT)
 
     def _inode_now(self) -> int:
         try:
@@ -203,7 +204,6 @@ class Database:
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
             self._fill(db)
-            db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")  # see _begin
         except BaseException:
             db.close()
             raise
@@ -239,13 +239,22 @@ class Database:
 def _begin(db: sqlite3.Connection) -> None:
     """Become the only writer. SQLite by itself looks ever less often whether others are done."""
     deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
+    db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+    finally:
+        db.execute(PATIENT)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    """Whether others are in the way: with a write, or the recovery of a log."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
