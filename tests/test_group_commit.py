@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -170,6 +170,16 @@ def test_only_the_group_that_failed_hears_of_it():
     assert got.keys() - failed == {"first", "later-1", "later-2"}
 
 
+def _all_at_once(caller: Callable[[int], None]) -> None:
+    """Sixteen of them, by their numbers, until all have ended."""
+    threads = [threading.Thread(target=caller, args=[me], daemon=True) for me in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "a caller is left waiting"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_under_stress_with_random_failures_nobody_is_left_waiting_or_deceived(seed):
     dice, stored = random.Random(seed), []
@@ -193,12 +203,7 @@ def test_under_stress_with_random_failures_nobody_is_left_waiting_or_deceived(se
             assert list(results) == [-item for item in items]
             acknowledged.extend(items)
 
-    threads = [threading.Thread(target=caller, args=[me], daemon=True) for me in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive(), "a caller is left waiting"
+    _all_at_once(caller)
     assert sorted(acknowledged) == sorted(stored)
     assert acknowledged
 
@@ -219,12 +224,7 @@ def test_at_the_99th_percentile_nobody_waits_for_more_than_two_commits():
             arrived[item] = len(begun)
             group.commit([item])
 
-    threads = [threading.Thread(target=caller, args=[me], daemon=True) for me in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a caller is left waiting"
+    _all_at_once(caller)
     own = {item: number for number, items in enumerate(begun) for item in items}
     further = sorted(own[item] - arrived[item] for item in arrived)  # between those two
     assert len(further) == 1600

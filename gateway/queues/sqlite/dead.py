@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gateway.queues import DeadLetter, Record, Status
-from gateway.queues.sqlite.file import COLUMNS, QUEUE, Database, insert
+from gateway.queues.sqlite.file import COLUMNS, INSERT, Database
 from gateway.queues.sqlite.locks import read_condition
 
 PAGE = 500  # dead letters read at a time, so that no reader keeps the log from being folded
@@ -30,7 +30,7 @@ class SqliteDeadLetters:
     def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
         """Put each letter's record into the queue again, and forget the letter: all or none."""
         with self._database.transaction() as db:
-            insert(db, QUEUE, [record for _, record in letters])
+            db.executemany(INSERT, [record for _, record in letters])
             db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one, _ in letters])
 
     def purge(self, letters: Collection[DeadLetter]) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from gateway.queues.sqlite.file import COLUMNS, QUEUE, SEEN_TABLES, Database, insert, unavailable
+from gateway.queues.sqlite.file import COLUMNS, INSERT, SEEN_TABLES, Database, unavailable
 from gateway.queues.sqlite.locks import Gate
 
 PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
 DEAD_COLUMNS = f"{COLUMNS}, reason, message, attempts, died_at"
+INSERT_DEAD = f"INSERT INTO dead ({DEAD_COLUMNS}) VALUES ({', '.join('?' * 11)})"
 PAGE_BYTES, PAGE_COUNT = 4096, slice(28, 32)  # SQLite's default, and where the header counts them
 HOPS = 10_000  # ids after the last readable one, of which none can be read
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -95,8 +96,8 @@ def _carry_over(aside: Path, path: Path) -> Recovery:
     with database.reading():
         database.fold_log(1)  # the schema
     with _legible(aside, fresh) as old, database.transaction() as db:
-        queued = _insert(db, QUEUE, _readable(old, "queue", COLUMNS))
-        dead = _insert(db, f"dead ({DEAD_COLUMNS})", _readable(old, "dead", DEAD_COLUMNS))
+        queued = _insert(db, INSERT, _readable(old, "queue", COLUMNS))
+        dead = _insert(db, INSERT_DEAD, _readable(old, "dead", DEAD_COLUMNS))
         _carry_marks(old, db)
     database.fold_log(1)
     database.close()
@@ -141,11 +142,11 @@ def _carry_marks(path: Path, db: sqlite3.Connection) -> None:
                 db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", marks)
 
 
-def _insert(db: sqlite3.Connection, into: str, rows: Iterator[tuple[object, ...]]) -> int:
+def _insert(db: sqlite3.Connection, statement: str, rows: Iterator[tuple[object, ...]]) -> int:
     count = 0
     for row in rows:
         with suppress(sqlite3.IntegrityError):  # NULLs where damage has been
-            insert(db, into, [row])
+            db.execute(statement, row)
             count += 1
     return count
 
