@@ -6,11 +6,9 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
 
 from gateway import private
 from gateway.queues import QueueUnavailable, Record
@@ -52,15 +50,11 @@ SCHEMA += "".join(
     f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
 )
 COLUMNS = ", ".join(Record._fields)
-QUEUE = f"queue ({COLUMNS})"  # where records are inserted
-ROWS = 32  # of one statement, at most
+INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
 BUSY_SECONDS = 5.0  # to wait for other writers
-PATIENT = f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}"
 LOOK_MS = 1  # between looks whether they are done, before a transaction
-
-Row = TypeVar("Row")
 
 # SQLite's extended error names, by their beginnings → our reason codes.
 REASONS = {
@@ -175,15 +169,12 @@ class Database:
         damage the file when it meets a writer that starts the log anew.
         """
         if self.log_size() >= min(from_bytes, self.free_bytes() // 2):
-            with self.reading() as db:
-                db.execute("PRAGMA busy_timeout = 0")  # where a reader is in the way, another time
+            with self.reading() as db, _busy_timeout(db, 0):
                 try:
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 except sqlite3.OperationalError as error:
-                    if not _is_busy(error):
+                    if not _is_busy(error):  # where a reader is in the way, another time
                         raise
-                finally:
-                    db.execute(PATIENT)
 
     def _inode_now(self) -> int:
         try:
@@ -239,8 +230,7 @@ class Database:
 def _begin(db: sqlite3.Connection) -> None:
     """Become the only writer. SQLite by itself looks ever less often whether others are done."""
     deadline = time.monotonic() + BUSY_SECONDS
-    db.execute(f"PRAGMA busy_timeout = {LOOK_MS}")
-    try:
+    with _busy_timeout(db, LOOK_MS):
         while True:
             try:
                 db.execute("BEGIN IMMEDIATE")
@@ -248,29 +238,21 @@ def _begin(db: sqlite3.Connection) -> None:
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > deadline:
                     raise
+
+
+@contextmanager
+def _busy_timeout(db: sqlite3.Connection, milliseconds: int) -> Iterator[None]:
+    """For a while, let SQLite wait for others no longer than that."""
+    db.execute(f"PRAGMA busy_timeout = {milliseconds}")
+    try:
+        yield
     finally:
-        db.execute(PATIENT)
+        db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     """Whether others are in the way: with a write, or the recovery of a log."""
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, many by one statement.
-
-    For each step of one, Python's sqlite3 parts with the GIL and has to wait for it again.
-    """
-    for some in portions(rows):
-        row = f"({', '.join('?' * len(some[0]))})"
-        values = ", ".join([row] * len(some))
-        db.execute(f"INSERT INTO {into} VALUES {values}", [*chain.from_iterable(some)])
-
-
-def portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """As many as a statement may hold, at a time."""
-    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
 
 
 def unavailable(error: Exception) -> QueueUnavailable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import compress
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.queues import QueueFull, Record
 from gateway.queues.group_commit import GroupCommit, off_the_loop, unheard
-from gateway.queues.sqlite.file import QUEUE, Database, insert, portions, seen_tables
+from gateway.queues.sqlite.file import INSERT, Database, seen_tables
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
 NEGLECTED_LOG_BYTES = 8 << 20
@@ -69,8 +69,8 @@ class SqliteInbox:
                 early = self._min_free_bytes // EARLY + EARLY_BYTES
                 _require_room(database, db, max_bytes, self._min_free_bytes + early)
                 now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
-                _mark(db, now, before, [PROBE])
-                insert(db, QUEUE, [PROBE])
+                _mark(db, now, before, PROBE)
+                db.execute(INSERT, PROBE)
                 raise _Undo
         finally:
             database.close()
@@ -80,8 +80,8 @@ class SqliteInbox:
         with database.transaction() as db:
             _require_room(database, db, self._max_bytes, self._min_free_bytes)
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
-            new = _mark(db, now, before, records)
-            insert(db, QUEUE, [*compress(records, new)])
+            new = [_mark(db, now, before, record) for record in records]
+            db.executemany(INSERT, compress(records, new))
         database.fold_log(NEGLECTED_LOG_BYTES)
         return new
 
@@ -96,29 +96,14 @@ def _require_room(
         raise QueueFull("disk_reserve", f"less than {min_free_bytes} bytes of disk free")
 
 
-def _mark(db: sqlite3.Connection, now: str, before: str, records: Sequence[Record]) -> list[bool]:
-    """Which events are new; those are marked, in the caller's transaction."""
-    marks = [_mark_of(record) for record in records]
-    known = {mark for some in portions(marks) for mark in _known(db, (now, before), some)}
-    new = []
-    for mark in marks:
-        new.append(mark not in known)
-        known.add(mark)
-    insert(db, now, [(mark,) for mark in compress(marks, new)])
-    return new
-
-
-def _known(
-    db: sqlite3.Connection, tables: Sequence[str], marks: Sequence[bytes]
-) -> Iterator[bytes]:
-    holes = ", ".join(f"?{number}" for number in range(1, len(marks) + 1))
-    each = (f"SELECT mark FROM {table} WHERE mark IN ({holes})" for table in tables)
-    return (mark for (mark,) in db.execute(" UNION ALL ".join(each), marks))
-
-
-def _mark_of(record: Record) -> bytes:
+def _mark(db: sqlite3.Connection, now: str, before: str, record: Record) -> bool:
+    """Whether the event is new; if so it is marked, in the caller's transaction."""
     # A session's marks stand side by side, so that a beacon's are written to one page.
-    return _digest(f"{record.site}\0{record.session_id}") + _digest(record.event_id)
+    session = _digest(f"{record.site}\0{record.session_id}")
+    mark = session + _digest(record.event_id)
+    query = f"""INSERT OR IGNORE INTO {now} SELECT ?1
+                WHERE NOT EXISTS (SELECT 1 FROM {before} WHERE mark = ?1)"""
+    return db.execute(query, [mark]).rowcount == 1
 
 
 def _digest(text: str) -> bytes:
