@@ -21,7 +21,7 @@ EVENT = (
 
 def records(count: int) -> Iterator[Record]:
     """So many, of interleaved sessions."""
-    now, at_once = time.time(), min(SESSIONS_AT_ONCE, count // 10)
+    now, at_once = time.time(), _at_once(count)
     for number in range(count):
         session = f"s-{number // (at_once * 10)}-{number % at_once}"
         event = EVENT % (number, number % 1000)
@@ -38,6 +38,11 @@ def fill(path: Path, count: int) -> None:
 
 def bound(count: int) -> int:
     """The fewest calls possible: as many as there are sessions, none of which has more than ten."""
-    at_once = min(SESSIONS_AT_ONCE, count // 10)
+    at_once = _at_once(count)
     crowds, rest = divmod(count, at_once * 10)
     return at_once * crowds + min(rest, at_once)
+
+
+def _at_once(count: int) -> int:
+    """Sessions, so few that each has its ten events."""
+    return min(SESSIONS_AT_ONCE, count // 10)
