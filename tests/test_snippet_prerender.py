@@ -52,6 +52,7 @@ def test_a_prerendered_page_sends_nothing_until_it_is_shown(tmp_path: Path) -> N
             eventually(lambda: lane.seen, "the product's page is prerendered")
             assert lane.seen == ["truehidden"]
             time.sleep(FLUSHED)
+            eventually(lambda: views(gateway), "the first page's view is delivered")
             assert views(gateway) == ["prerender-page-start"]
             eventually(lambda: len(views(gateway)) > 1, "the product's page is shown")
         assert views(gateway) == ["prerender-page-start", "prerender-page-product"]
