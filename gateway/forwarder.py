@@ -1,7 +1,7 @@
 """The forwarder end: take → batch → send → settle, for each site at its own pace.
 
 One thread owns the queue and every decision; sending alone happens in threads, a few for each
-site, so that a site that is slow or broken holds up no other.
+site, so that a site that is slow or broken holds up no other. (`forward` makes greenlets of them.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill u
 TIDY_EVERY = 1.0  # seconds
 PATIENCE = 6  # failures in a row after which `run_once` gives a site up
 GRACE = 20.0  # seconds to finish what is in flight, more than a call can take
-CALLS_AT_ONCE = 16  # for each site
+CALLS_AT_ONCE = 32  # for each site
 
 log = logging.getLogger(__name__)
 

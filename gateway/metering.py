@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count, repeat
 from secrets import token_hex
+from socket import socket
 from typing import Any
 
+from gevent.server import StreamServer
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway import metrics
@@ -85,8 +87,8 @@ class Settling:
     ) -> None:
         """As the outbox does."""
         self._outbox.settle(acked, buried, released)
-        for item in acked:
-            metrics.DELIVERED.labels(item.record.site).inc()
+        for site, events in Counter(item.record.site for item in acked).items():
+            metrics.DELIVERED.labels(site).inc(events)
         for burial in buried:
             metrics.DEAD_LETTERS.labels(burial.taken.record.site, burial.reason).inc()
         self._trail.note(steps.buried, buried, time.time())
@@ -149,8 +151,8 @@ class Pulse:
         return HTTPStatus.OK, {"status": "ok", **asdict(condition)}
 
 
-def serve(port: int, pulse: Pulse) -> ThreadingHTTPServer:
-    """Answer on every interface, in a thread that ends with the process. Raises OSError."""
+def serve(port: int, pulse: Pulse) -> StreamServer:
+    """Answer on every interface, in greenlets. Raises OSError."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = SILENT_SECONDS
@@ -177,13 +179,10 @@ def serve(port: int, pulse: Pulse) -> ThreadingHTTPServer:
         def log_message(self, *_what: Any) -> None:
             """Scrapes are not news."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
+    def answer(client: socket, address: Any) -> None:
+        with suppress(OSError):  # a client that went away is no news
+            Handler(client, address, None)  # type: ignore[arg-type]
 
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            if not isinstance(sys.exception(), OSError):  # a client that went away is no news
-                super().handle_error(request, client_address)
-
-    server = Server(("", port), Handler)
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    server = StreamServer(("", port), answer)
+    server.start()
     return server

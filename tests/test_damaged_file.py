@@ -170,7 +170,7 @@ def test_an_index_that_names_what_is_not_there_stalls_nobody(gateway, file):
     gone = event_ids(file)[::2]
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         db.execute("PRAGMA writable_schema = ON")
-        index = "FROM sqlite_schema WHERE name = 'queue_by_session'"
+        index = "FROM sqlite_schema WHERE name = 'queue_by_site'"
         [row] = db.execute(f"SELECT * {index}").fetchall()
         db.execute(f"DELETE {index}")
     with closing(sqlite3.connect(file, isolation_level=None)) as db:

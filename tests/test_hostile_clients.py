@@ -8,17 +8,16 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
-import requests
 
-from gateway import metering
+from gateway.metering import SILENT_SECONDS
 from gateway.sandbox import Sandbox
-from gateway.settings import Settings
-from gateway.trail import Trail
 
-from .support import ORIGIN, Gateway, beacon, environment, event, free_port
+from .sqs_cluster import Forwarder
+from .support import ORIGIN, Gateway, beacon, environment, event, eventually
 
 BODY_SECONDS = 3
 HEAD_SECONDS = 2
@@ -252,19 +251,27 @@ def test_a_body_that_breaks_off_is_no_event(gateway: Gateway) -> None:
 
 
 def test_the_forwarders_port_tells_no_version_and_lives_through_nonsense(
-    settings: Settings, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, environ: dict[str, str], sandbox: Sandbox
 ) -> None:
-    port = free_port()
-    with metering.serve(port, metering.Pulse(settings, lambda _: None, Trail())) as server:
-        assert server.RequestHandlerClass.timeout
+    alone = Gateway(tmp_path, environ, sandbox)
+    forwarder = Forwarder(alone)
+    address = ("127.0.0.1", forwarder.port)
+    eventually(lambda: reachable(address), "the port is open")
+    with socket.create_connection(address, timeout=SILENT_SECONDS * 3) as silent:
         for raw in [b"nonsense\r\n\r\n", b"GET /healthz HTTP/9\r\n\r\n", b"", b"\0" * 70_000]:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with socket.create_connection(address, timeout=5) as connection:
                 connection.sendall(raw)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        answer = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
-        server.shutdown()
-    assert answer.headers["Server"] == "personalize-gateway"
-    assert "Traceback" not in capfd.readouterr().err
+        assert forwarder.get("/healthz").headers["Server"] == "personalize-gateway"
+        assert silent.recv(1) == b"", "who says nothing is parted with"
+    assert forwarder.stop() == 0
+    assert "Traceback" not in (log := alone.log.read_text()), log
+
+
+def reachable(address: tuple[str, int]) -> bool:
+    with suppress(ConnectionRefusedError), socket.create_connection(address, timeout=5):
+        return True
+    return False
 
 
 def test_no_path_leads_out_of_the_static_folder(gateway: Gateway) -> None:

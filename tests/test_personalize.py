@@ -17,9 +17,13 @@ from urllib.parse import parse_qs
 
 import pytest
 from botocore.config import Config
+from botocore.utils import parse_to_aware_datetime
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import personalize
 from gateway.batches import Call, CallFailed, Misconfigured, Refused, Retry
+from gateway.fields import LAST_SECOND
 from gateway.personalize import Personalize
 from gateway.queues import Taken
 from gateway.sandbox import Faults, Sandbox
@@ -295,6 +299,12 @@ def test_an_answer_that_is_not_awss_is_sorted_by_its_status(aws, stub, sender, b
     stub.answers(502)
     stub.body = body
     assert type(failure(sender, call())) is Retry
+
+
+@given(st.floats(0, LAST_SECOND))
+def test_a_time_is_sent_as_boto3_sends_the_number(seconds):
+    ours = personalize._event(json.dumps({"sentAt": seconds}))["sentAt"]
+    assert parse_to_aware_datetime(ours) == parse_to_aware_datetime(seconds)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 
 from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable
 from gateway.queues.sqlite import file
-from gateway.queues.sqlite.dead import status
+from gateway.queues.sqlite.dead import forget, status
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
 
@@ -311,6 +312,34 @@ def test_the_last_thousand_of_a_backlog_cost_no_more_than_the_first(backend, eve
             done += len(taken)
         costs.append(steps[0])
     assert costs[-1] <= 1.05 * costs[1], costs  # from the second on, settled ones are seen off
+
+
+def test_more_sessions_than_are_known_at_a_time_are_all_delivered_in_order(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.outbox.AHEAD", 3)
+    monkeypatch.setattr("gateway.queues.sqlite.outbox.PAGE", 2)
+    names = [(f"s-{n % 20}", f"e-{n:03}") for n in range(500)]
+    backend.inbox().put([record(event_id=name, session_id=session) for session, name in names])
+    outbox, came = backend.outbox(), defaultdict(list)
+    while taken := outbox.take(lambda _site: 2):
+        assert len(taken) <= 20
+        for item in taken:
+            came[item.record.session_id].append(item.record.event_id)
+        outbox.settle(taken, [], [])
+    wanted = defaultdict(list)
+    for session, name in names:
+        wanted[session].append(name)
+    assert came == wanted
+
+
+def test_events_that_are_forgotten_while_they_wait_hold_up_none_of_the_others(backend):
+    users = ["u-1"] * 25 + [None] * 25
+    backend.inbox().put([record(user_id=user, session_id="s") for user in users])
+    outbox = backend.outbox()
+    first = outbox.take(everywhere)
+    assert forget(backend.path, "shop", "u-1") == (25, 0)
+    outbox.settle(first, [], [])
+    rest = drain(outbox)
+    assert [item.record.user_id for item in rest] == [None] * 25
 
 
 def _bytes_on_disk(backend: SqliteBackend) -> int:

@@ -28,7 +28,6 @@ CREATE TABLE queue (
     attempts INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX queue_by_site ON queue (site, id);
-CREATE INDEX queue_by_session ON queue (site, session_id, id);
 CREATE TABLE dead (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     site TEXT NOT NULL,

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import heapq
 import sqlite3
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.queues import Burial, Record, Release, Taken
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.file import COLUMNS, Database, seen_tables
+from gateway.queues.sqlite.lines import RUN, Lines
 from gateway.queues.sqlite.recovery import repair
 
-HEADS = 500  # records of a site that the forwarder looks ahead, to learn which sessions wait
-RUN = 10  # records of a session taken at once: what fits into one PutEvents call
+AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
+PAGE = 5_000  # records looked through at a time
 CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the file
 VACUUM_PAGES = 256
 # The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
 IT = "id = ? AND event_id = ?"
 BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
            SELECT {COLUMNS}, ?, ?, ?, ? FROM queue WHERE {IT}"""
-HEADS_OF_SITE = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
-RUN_OF_SESSION = f"""SELECT id, attempts, {COLUMNS} FROM queue
-                     WHERE site = ? AND session_id = ? ORDER BY id LIMIT ?"""
+AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
+# By session as well: a handle of a file that was replaced may be another one's in the new.
+THESE = f"""SELECT id, attempts, {COLUMNS} FROM queue
+            WHERE id IN ({", ".join("?" * RUN)}) AND +site = ? AND session_id = ? ORDER BY id"""
 # The sites that have records, by hops from one to the next in the index.
 SITES = """WITH RECURSIVE hop(site) AS (
                SELECT min(site) FROM queue
@@ -32,15 +32,6 @@ SITES = """WITH RECURSIVE hop(site) AS (
                SELECT (SELECT min(site) FROM queue WHERE site > hop.site) FROM hop
                WHERE hop.site IS NOT NULL
            ) SELECT site FROM hop WHERE site IS NOT NULL"""
-
-
-class _Line:
-    """A site's sessions that wait, in order, and how far its records have been looked through."""
-
-    def __init__(self) -> None:
-        self.cursor = 0
-        self.ready: deque[str] = deque()
-        self.known: set[str] = set()  # ready or in flight
 
 
 class SqliteOutbox:
@@ -59,28 +50,27 @@ class SqliteOutbox:
         self._clock = clock
         self._log_size = 0  # when last tidied
         self._opening = 0  # of the file, which the lines are about
-        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
-        # Sessions in flight: how many records are outstanding, and the delay then asked for.
-        self._outstanding: dict[tuple[str, str], tuple[int, float]] = {}
-        self._delayed: list[tuple[float, str, str]] = []  # heap: due, site, session
+        self._lines = Lines(clock)
 
     def take(self, room: Callable[[str], int]) -> list[Taken]:
         """Records of up to `room(site)` sessions of each site, the oldest first."""
         taken: list[Taken] = []
-        self._wake()
+        self._lines.wake()
         self._ballast.throw()
         try:
             with self._database.reading() as db:
                 self._follow_file()
                 for (site,) in db.execute(SITES).fetchall():
-                    for _ in range(room(site)):
+                    if (runs := room(site)) > 0:
+                        self._look_ahead(db, site)
+                    for _ in range(runs):
                         run = self._run(db, site)
                         taken += run
                         if not run:
                             break
         except BaseException:  # nobody has got what was taken so far: it waits again
             for item in taken:
-                self._settled(item, 0.0)
+                self._lines.give_back(item, 0.0)
             raise
         return taken
 
@@ -101,9 +91,9 @@ class SqliteOutbox:
                 [(release.attempts, *_it(release.taken)) for release in released],
             )
         for item in gone:
-            self._settled(item, 0.0)
+            self._lines.settle(item)
         for release in released:
-            self._settled(release.taken, release.delay)
+            self._lines.give_back(release.taken, release.delay)
 
     def oldest_at(self) -> float | None:
         """When what waits longest was received, which is what came first."""
@@ -145,56 +135,28 @@ class SqliteOutbox:
         self._database.close()
 
     def _follow_file(self) -> None:
-        """Begin anew where the file was opened again: it may be another one, with other IDs."""
+        """Begin anew where the file was opened again: it may be another one."""
         if self._opening != self._database.openings:
             self._opening = self._database.openings
-            self._lines.clear()
-            for site, session_id in self._outstanding:
-                self._lines[site].known.add(session_id)
-            for _, site, session_id in self._delayed:
-                self._lines[site].known.add(session_id)
+            self._lines.restart()
+
+    def _look_ahead(self, db: sqlite3.Connection, site: str) -> None:
+        """Learn of a site's records that came meanwhile, or that there was no room for."""
+        cursor, sessions = self._lines.known(site)
+        while sessions < AHEAD and (found := db.execute(AFTER, (site, cursor, PAGE)).fetchall()):
+            self._lines.add(site, found)
+            cursor, sessions = self._lines.known(site)
 
     def _run(self, db: sqlite3.Connection, site: str) -> list[Taken]:
         """The oldest records of the session whose turn it is; none if no session waits."""
-        line = self._lines[site]
-        while self._look_ahead(db, site, line):
-            session_id = line.ready[0]
-            rows = db.execute(RUN_OF_SESSION, (site, session_id, RUN)).fetchall()
-            line.ready.popleft()  # not before it has been read: a read may fail
+        while (waiting := self._lines.next(site)) is not None:
+            session_id, handles = waiting
+            ids = [*handles, *[None] * (RUN - len(handles))]
+            rows = db.execute(THESE, (*ids, site, session_id)).fetchall()
+            self._lines.take(site, len(rows))  # not before they have been read: that may fail
             if rows:
-                self._outstanding[site, session_id] = len(rows), 0.0
                 return [Taken(row[0], Record(*row[2:]), row[1]) for row in rows]
-            line.known.remove(session_id)
         return []
-
-    def _look_ahead(self, db: sqlite3.Connection, site: str, line: _Line) -> bool:
-        """Whether a session waits in line: at the end of it, look for those not known yet."""
-        while not line.ready:
-            heads = db.execute(HEADS_OF_SITE, (site, line.cursor, HEADS)).fetchall()
-            if not heads:
-                return False
-            for handle, session_id in heads:
-                line.cursor = handle
-                if session_id not in line.known:
-                    line.known.add(session_id)
-                    line.ready.append(session_id)
-        return True
-
-    def _settled(self, item: Taken, delay: float) -> None:
-        """A session of which nothing is outstanding any more may have more that waits."""
-        session = item.record.site, item.record.session_id
-        left, longest = self._outstanding.pop(session)
-        if left > 1:
-            self._outstanding[session] = left - 1, max(longest, delay)
-        else:
-            due = self._clock() + max(longest, delay)
-            heapq.heappush(self._delayed, (due, *session))
-
-    def _wake(self) -> None:
-        """Let the sessions whose delay is over wait in their lines again."""
-        while self._delayed and self._delayed[0][0] <= self._clock():
-            _, site, session_id = heapq.heappop(self._delayed)
-            self._lines[site].ready.append(session_id)
 
 
 def _it(item: Taken) -> tuple[int, str]:

@@ -167,7 +167,6 @@ def _ids(db: sqlite3.Connection, table: str) -> set[int]:
     for way in (
         f"SELECT id FROM {table} NOT INDEXED ORDER BY id DESC",
         f"SELECT id FROM {table} INDEXED BY {table}_by_site",
-        f"SELECT id FROM {table} INDEXED BY {table}_by_session",
     ):
         with suppress(sqlite3.DatabaseError):
             for (row_id,) in db.execute(way):
