@@ -102,6 +102,7 @@ def test_the_queue_and_what_is_beside_it_are_never_everybodys(
         lease.release()
     finally:
         os.umask(before)
-    beside = {"-wal", "-shm", "-trail", "-gate.lock", "-forwarder.lock", "-forwarder.json"}
+    beside = {"-wal", "-shm", "-trail", "-gate.lock", "-write.lock", "-forwarder.lock"}
+    beside |= {"-forwarder.json"}
     assert {"queue.db", *(f"queue.db{suffix}" for suffix in beside)} <= set(modes)
     assert set(modes.values()) == {mode}, modes

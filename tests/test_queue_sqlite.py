@@ -15,14 +15,16 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable
-from gateway.queues.sqlite import file
+from gateway.queues.sqlite import file, log
 from gateway.queues.sqlite.dead import forget, status
+from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
 
@@ -59,6 +61,7 @@ from gateway.queues import QueueError, Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
+from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.locks import ForwarderLock
 path = Path(sys.argv[1])
 inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
@@ -346,17 +349,18 @@ def _bytes_on_disk(backend: SqliteBackend) -> int:
     return sum(path.stat().st_size for path in backend.path.parent.iterdir())
 
 
-def _log(backend: SqliteBackend) -> Path:
-    return Path(f"{backend.path}-wal")
-
-
-def test_a_long_log_is_folded_into_the_file(backend):
+def test_a_long_log_is_folded_into_the_file_and_written_anew(backend):
     inbox, outbox = backend.inbox(), backend.outbox()
     inbox.put([record(event=KILOBYTE) for _ in range(3000)])
-    assert _log(backend).stat().st_size > CHECKPOINT_BYTES
+    assert (longest := log.bytes_used(backend.path)) > CHECKPOINT_BYTES
     outbox.tidy()
-    assert _log(backend).stat().st_size == 0
-    assert len(drain(outbox)) == 3000
+    inbox.put([record(event_id="last")])
+    assert log.bytes_used(backend.path) < CHECKPOINT_BYTES / 10
+    assert log.file_size(backend.path) == longest  # it is written over
+    outbox.tidy()
+    outbox.tidy()  # nothing has been written since
+    assert log.file_size(backend.path) == 0
+    assert ids(drain(outbox))[-1] == "last"
 
 
 def test_a_log_that_no_forwarder_folds_does_not_grow_for_ever(backend, monkeypatch):
@@ -364,9 +368,51 @@ def test_a_log_that_no_forwarder_folds_does_not_grow_for_ever(backend, monkeypat
     inbox, sizes = backend.inbox(), []
     for _ in range(20):
         inbox.put([record(event=KILOBYTE) for _ in range(100)])
-        sizes.append(_log(backend).stat().st_size)
-    assert max(sizes) < 500_000
-    assert sizes.count(0) >= 2
+        sizes.append(log.bytes_used(backend.path))
+    assert max(sizes) < 1_000_000
+    assert log.file_size(backend.path) < 1_000_000
+    assert sum(after < before for before, after in pairwise(sizes)) >= 2
+
+
+def test_a_log_is_as_long_as_sqlite_says(backend):
+    inbox, counts = backend.inbox(), []
+    for size in (500, 100, 3, 1):
+        inbox.put([record(event=KILOBYTE) for _ in range(size)])
+        used = log.bytes_used(backend.path)
+        inbox._database._checkpoint("RESTART")
+        with closing(sqlite3.connect(backend.path)) as db:
+            _, frames, _ = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        assert used == log.HEADER.size + frames * (4096 + log.FRAME_HEADER.size)
+        counts.append(frames)
+    assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 31, b"\0" * 500, b"\xff" * 500])
+def test_a_log_that_is_none_has_a_length_too(backend, content):
+    Path(f"{backend.path}-wal").write_bytes(content)
+    assert 0 <= log.bytes_used(backend.path) <= 500
+
+
+def test_a_log_is_never_folded_beside_a_writer(backend):
+    backend.inbox().put([record()])
+    writer, folder = Database(backend.path, "FULL"), Database(backend.path, "FULL")
+    seen: list[str] = []
+
+    def fold() -> None:
+        folder.drop_log()
+        seen.append("folded")
+
+    with writer.transaction() as db:
+        db.execute("UPDATE queue SET attempts = 1")
+        thread = threading.Thread(target=fold)
+        thread.start()
+        time.sleep(0.2)
+        seen.append("written")
+    thread.join(10)
+    assert seen == ["written", "folded"]
+    assert log.file_size(backend.path) == 0
+    writer.close()
+    folder.close()
 
 
 def test_tidying_waits_for_a_writer(backend):
@@ -415,8 +461,9 @@ def test_a_reader_in_the_way_of_folding_fails_nothing(backend, monkeypatch):
         inbox.put([record(event=KILOBYTE) for _ in range(3000)])
         outbox.tidy()
         inbox.put([record(event_id="last")])
+    outbox.tidy()  # notes that nothing was written since
     outbox.tidy()
-    assert _log(backend).stat().st_size == 0
+    assert log.file_size(backend.path) == 0
     taken = ids(drain(outbox))
     assert (taken[0], taken[-1], len(taken)) == ("first", "last", 3002)
 

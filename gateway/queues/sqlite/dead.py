@@ -84,6 +84,6 @@ def forget(path: Path, site: str, user_id: str) -> tuple[int, int]:
             for table in ("queue", "dead")
         )
     counts = queued.rowcount, dead.rowcount
-    database.fold_log(1)  # which still has what was there
+    database.drop_log()  # which still has what was there
     database.close()
     return counts

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway import private
 from gateway.queues import QueueUnavailable, Record
+from gateway.queues.sqlite import log
 from gateway.queues.sqlite.locks import Gate
 
 SCHEMA_VERSION = 1
@@ -52,8 +53,7 @@ COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
-BUSY_SECONDS = 5.0  # to wait for other writers
-LOOK_MS = 1  # between looks whether they are done, before a transaction
+BUSY_SECONDS = 5.0  # to wait for writers that are not ours
 
 # SQLite's extended error names, by their beginnings → our reason codes.
 REASONS = {
@@ -92,21 +92,19 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, with its failures turned into QueueUnavailable."""
-        try:
-            with self._gate.open():
-                yield self.connection()
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            failure = unavailable(error)
-            if failure.reason == "damaged":
-                with suppress(OSError):
-                    self._gate.damage_note.touch()
-            raise failure from error
+        with self._failures(), self._gate.reading():
+            yield self.connection()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The same, while nobody else of ours writes to the file or folds its log."""
+        with self._failures(), self._gate.writing():
+            yield self.connection()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE … COMMIT; rolled back on any error. Raises QueueUnavailable."""
-        with self.reading() as db:
+        with self.writing() as db:
             _begin(db)
             try:
                 yield db
@@ -115,6 +113,18 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            failure = unavailable(error)
+            if failure.reason == "damaged":
+                with suppress(OSError):
+                    self._gate.damage_note.touch()
+            raise failure from error
 
     def require_sound(self) -> None:
         """Raise QueueUnavailable where any process has met damage since the last repair."""
@@ -138,8 +148,18 @@ class Database:
 
     def size(self, db: sqlite3.Connection) -> int:
         """Bytes in use: pages that hold something, and the log that is not folded in yet."""
+        return self._pages(db) + log.bytes_used(self.path)
+
+    def is_full(self, db: sqlite3.Connection, max_bytes: int) -> bool:
+        """Whether it has that size. Nobody looks into the log where its file is short enough."""
+        pages = self._pages(db)
+        return pages + log.file_size(self.path) >= max_bytes and (
+            pages + log.bytes_used(self.path) >= max_bytes
+        )
+
+    def _pages(self, db: sqlite3.Connection) -> int:
         used: int = db.execute(USED_BYTES).fetchone()[0]
-        return used + self.log_size()
+        return used
 
     def bytes_used(self) -> int:
         """The same, of a file that is opened for this alone."""
@@ -153,27 +173,26 @@ class Database:
         disk = os.statvfs(self.path.parent)
         return disk.f_bavail * disk.f_frsize
 
-    def log_size(self) -> int:
-        """Bytes of the write-ahead log."""
-        try:
-            return os.stat(f"{self.path}-wal").st_size
-        except FileNotFoundError:
-            return 0
-
     def fold_log(self, from_bytes: int) -> None:
         """Checkpoint the log into the file where it has grown to `from_bytes`.
 
         Earlier where that is half of what the disk has left: folding takes as much once more.
-        TRUNCATE, the kind that shuts writers out meanwhile: before SQLite 3.51.3 another kind can
-        damage the file when it meets a writer that starts the log anew.
         """
-        if self.log_size() >= min(from_bytes, self.free_bytes() // 2):
-            with self.reading() as db, _busy_timeout(db, 0):
-                try:
-                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                except sqlite3.OperationalError as error:
-                    if not _is_busy(error):  # where a reader is in the way, another time
-                        raise
+        room = self.free_bytes() // 2
+        if log.bytes_used(self.path) >= min(from_bytes, room):
+            self._checkpoint("RESTART" if from_bytes <= room else "TRUNCATE")
+
+    def drop_log(self) -> None:
+        """Checkpoint all of the log into the file, and give its space back."""
+        self._checkpoint("TRUNCATE")
+
+    def _checkpoint(self, mode: str) -> None:
+        with self.writing() as db, _no_patience(db):
+            try:
+                db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):  # where a reader is in the way, another time
+                    raise
 
     def _inode_now(self) -> int:
         try:
@@ -227,22 +246,21 @@ class Database:
 
 
 def _begin(db: sqlite3.Connection) -> None:
-    """Become the only writer. SQLite by itself looks ever less often whether others are done."""
+    """Begin to write, where nobody of ours is writing."""
     deadline = time.monotonic() + BUSY_SECONDS
-    with _busy_timeout(db, LOOK_MS):
-        while True:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise
+    while True:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:  # SQLite doesn't wait for a log's recovery
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
 
 
 @contextmanager
-def _busy_timeout(db: sqlite3.Connection, milliseconds: int) -> Iterator[None]:
-    """For a while, let SQLite wait for others no longer than that."""
-    db.execute(f"PRAGMA busy_timeout = {milliseconds}")
+def _no_patience(db: sqlite3.Connection) -> Iterator[None]:
+    """For a while, let SQLite wait for nobody."""
+    db.execute("PRAGMA busy_timeout = 0")
     try:
         yield
     finally:

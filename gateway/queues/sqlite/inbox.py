@@ -16,6 +16,9 @@ from gateway.queues.sqlite.file import INSERT, Database, seen_tables
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
 NEGLECTED_LOG_BYTES = 8 << 20
+# Characters stored, and seconds, between looks at the limits and the log: at each system call a
+# thread parts with the interpreter, and waits until it gets it back.
+LOOK_LENGTH, LOOK_SECONDS = 32 << 10, 0.1
 # Readiness ends before storing does: a part of each limit earlier, and so many bytes of disk.
 EARLY = 20
 EARLY_BYTES = 1 << 20
@@ -51,6 +54,8 @@ class SqliteInbox:
         self._min_free_bytes = min_free_bytes
         self._dedupe_seconds = dedupe_seconds
         self._clock = clock
+        self._looked_at = float("-inf")
+        self._unlooked = 0  # characters of events stored since then
         self._group: GroupCommit[Record, bool] = GroupCommit(self._store, committed=committed)
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
@@ -77,12 +82,17 @@ class SqliteInbox:
 
     def _store(self, records: Sequence[Record]) -> list[bool]:
         database = self._database
+        looks = self._unlooked >= LOOK_LENGTH or time.monotonic() - self._looked_at > LOOK_SECONDS
         with database.transaction() as db:
-            _require_room(database, db, self._max_bytes, self._min_free_bytes)
+            if looks:
+                _require_room(database, db, self._max_bytes, self._min_free_bytes)
+                self._looked_at, self._unlooked = time.monotonic(), 0
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
             new = [_mark(db, now, before, record) for record in records]
             db.executemany(INSERT, compress(records, new))
-        database.fold_log(NEGLECTED_LOG_BYTES)
+        self._unlooked += sum(len(record.event) for record in records)
+        if looks:
+            database.fold_log(NEGLECTED_LOG_BYTES)
         return new
 
 
@@ -90,7 +100,7 @@ def _require_room(
     database: Database, db: sqlite3.Connection, max_bytes: int, min_free_bytes: int
 ) -> None:
     """Raise QueueFull where a limit is reached."""
-    if database.size(db) >= max_bytes:
+    if database.is_full(db, max_bytes):
         raise QueueFull("queue_full", f"the queue has reached {max_bytes} bytes")
     if database.free_bytes() < min_free_bytes:
         raise QueueFull("disk_reserve", f"less than {min_free_bytes} bytes of disk free")

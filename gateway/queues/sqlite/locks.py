@@ -1,4 +1,4 @@
-"""Locks on files beside the database: who may use it, and who is its forwarder."""
+"""Locks on files beside the database: who may use it, who writes, and who is its forwarder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from gateway.queues import Condition, QueueUnavailable
 
 
 class Gate:
-    """Open to all who use the file; closed while a damaged one is taken out of their hands."""
+    """Who may use the file: many at a time to read it, one to write, and who repairs it alone."""
 
     def __init__(self, path: Path) -> None:
-        self._path = Path(f"{path}-gate.lock")
+        self._read = Path(f"{path}-gate.lock")
+        self._write = Path(f"{path}-write.lock")
         # Says under what name a damaged file is set aside; stays until its repair is complete,
         # so that a repair that was cut short is taken up again before anybody uses the file.
         self.repair_note = Path(f"{path}-repair")
@@ -27,36 +28,56 @@ class Gate:
         self.damage_note = Path(f"{path}-damage")
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """Use the file. Raises QueueUnavailable while the gate is closed."""
-        with self._opened() as file:
-            if not _locked(file, fcntl.LOCK_SH) or self.repair_note.exists():
-                raise QueueUnavailable("repairing", "the queue's file is being repaired")
+    def reading(self) -> Iterator[None]:
+        """Use the file. Raises QueueUnavailable while it is being repaired."""
+        with _opened(self._read) as file:
+            if not _locked(file, fcntl.LOCK_SH):
+                raise _repairing()
+            self._require_open()
+            yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write to the file, or fold its log, while nobody else does. Waits for as long as it takes.
+
+        SQLite has such a lock, but looks from time to time whether it is free, where the kernel
+        wakes who waits. And where SQLite can't have it, it folds a log beside a writer, which
+        before version 3.51.3 can damage the file (https://www.sqlite.org/wal.html#walresetbug).
+        """
+        with _opened(self._write) as file:
+            if not _locked(file, fcntl.LOCK_EX):
+                self._require_open()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            self._require_open()
             yield
 
     @contextmanager
     def closed(self, patience: float) -> Iterator[None]:
         """Have the file alone. Raises QueueUnavailable where somebody uses it for too long."""
         deadline = time.monotonic() + patience
-        with self._opened() as file:
-            while not _locked(file, fcntl.LOCK_EX):
+        with _opened(self._read) as read, _opened(self._write) as write:
+            while not (_locked(read, fcntl.LOCK_EX) and _locked(write, fcntl.LOCK_EX)):
                 if time.monotonic() > deadline:
                     raise QueueUnavailable("busy", "the queue's file is in use")
                 time.sleep(0.01)
             yield
 
-    def _opened(self) -> IO[bytes]:
-        """The lock's file; closing it unlocks it."""
-        try:
-            return _opened(self._path)
-        except FileNotFoundError:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return _opened(self._path)
+    def _require_open(self) -> None:
+        if self.repair_note.exists():
+            raise _repairing()
+
+
+def _repairing() -> QueueUnavailable:
+    return QueueUnavailable("repairing", "the queue's file is being repaired")
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """For nobody else to open: even who may only read a file can lock it."""
-    return open(path, "ab", buffering=0, opener=private.opener)
+    """For nobody else to open: even who may only read a file can lock it. Closing it unlocks it."""
+    try:
+        return open(path, "ab", buffering=0, opener=private.opener)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "ab", buffering=0, opener=private.opener)
 
 
 def _locked(file: IO[bytes], how: int) -> bool:
@@ -78,7 +99,6 @@ class ForwarderLock:
     def acquire(self) -> bool:
         """Whether the lock is ours now. Raises QueueUnavailable where there can't be one."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             file = _opened(self._path)
         except OSError as error:
             raise QueueUnavailable("cannot_open", str(error)) from error

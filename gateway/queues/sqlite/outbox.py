@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.queues import Burial, Record, Release, Taken
+from gateway.queues.sqlite import log
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.file import COLUMNS, Database, seen_tables
 from gateway.queues.sqlite.lines import RUN, Lines
@@ -104,11 +105,14 @@ class SqliteOutbox:
     def tidy(self) -> None:
         """Fold the log into the file, forget old marks, and give free pages back."""
         self._database.require_sound()
-        log_size = self._database.log_size()
+        log_size = log.bytes_used(self._database.path)
         idle, self._log_size = log_size == self._log_size, log_size
-        self._database.fold_log(1 if idle else CHECKPOINT_BYTES)  # its bytes count as used
+        if idle and log_size:
+            self._database.drop_log()  # its bytes count as used
+        else:
+            self._database.fold_log(CHECKPOINT_BYTES)
         old = seen_tables(self._clock(), self._dedupe_seconds)[2]
-        with self._database.reading() as db:
+        with self._database.writing() as db:
             if db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone():
                 db.execute(f"DELETE FROM {old}")
             spare = db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES
@@ -116,7 +120,7 @@ class SqliteOutbox:
                 # Not `execute`, which ends after the first of the pages.
                 db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
         if spare:
-            self._database.fold_log(1)  # only then does the file shrink
+            self._database.drop_log()  # only then does the file shrink
         self._ballast.hold()
 
     def repair(self, *, thorough: bool = False) -> str | None:

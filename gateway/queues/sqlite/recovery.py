@@ -94,15 +94,16 @@ def _carry_over(aside: Path, path: Path) -> Recovery:
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
     database = Database(fresh, "FULL")
     with database.reading():
-        database.fold_log(1)  # the schema
+        database.drop_log()  # the schema
     with _legible(aside, fresh) as old, database.transaction() as db:
         queued = _insert(db, INSERT, _readable(old, "queue", COLUMNS))
         dead = _insert(db, INSERT_DEAD, _readable(old, "dead", DEAD_COLUMNS))
         _carry_marks(old, db)
-    database.fold_log(1)
+    database.drop_log()
     database.close()
     fresh.rename(path)
-    Path(f"{fresh}-gate.lock").unlink()
+    for lock in ("gate", "write"):
+        Path(f"{fresh}-{lock}.lock").unlink()
     return Recovery(aside, queued, dead)
 
 

@@ -1,0 +1,52 @@
+"""How much of SQLite's write-ahead log is in use, which may be less than its file.
+
+Once it is folded into the database it is written anew from its beginning, since to write over what
+is there takes a disk half as long as to append. The frames of the present turn bear the salts of
+its header (https://www.sqlite.org/fileformat2.html#walformat). SQLite's own index of the log must
+not be opened for this: to close it drops all locks that the process has on it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from bisect import bisect_left
+from pathlib import Path
+
+HEADER = struct.Struct(">8xI4x8s8x")  # page size and salts
+FRAME_HEADER = struct.Struct(">8x8s8x")  # salts
+
+
+def file_size(path: Path) -> int:
+    """Bytes of the file that is the log of this database."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except FileNotFoundError:
+        return 0
+
+
+def bytes_used(path: Path) -> int:
+    """Those of them that are in use."""
+    try:
+        log = os.open(f"{path}-wal", os.O_RDONLY)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _bytes_used(log)
+    finally:
+        os.close(log)
+
+
+def _bytes_used(log: int) -> int:
+    header = os.pread(log, HEADER.size, 0)
+    if len(header) < HEADER.size:
+        return 0
+    page_size, salts = HEADER.unpack(header)
+    frame: int = FRAME_HEADER.size + page_size
+
+    def is_old(number: int) -> bool:
+        found = os.pread(log, FRAME_HEADER.size, HEADER.size + number * frame)
+        return FRAME_HEADER.unpack(found) != (salts,)
+
+    frames = range((os.fstat(log).st_size - HEADER.size) // frame)
+    return HEADER.size + frame * bisect_left(frames, True, key=is_old)
