@@ -446,7 +446,7 @@ def test_a_writer_waits_for_one_that_recovers_the_log(backend):
                 raise error
             return real.execute(statement)
 
-    file._begin(Recovering())
+    file._begin(Recovering(), time.monotonic() + 5)
     assert real.in_transaction
     real.execute("ROLLBACK")
 

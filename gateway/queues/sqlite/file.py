@@ -53,7 +53,8 @@ COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
-BUSY_SECONDS = 5.0  # to wait for writers that are not ours
+BUSY_SECONDS = 5.0  # to wait for other writers
+LOOK_MS = 1  # between looks whether they are done, before a transaction
 
 # SQLite's extended error names, by their beginnings → our reason codes.
 REASONS = {
@@ -92,20 +93,21 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, with its failures turned into QueueUnavailable."""
-        with self._failures(), self._gate.reading():
-            yield self.connection()
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """The same, while nobody else of ours writes to the file or folds its log."""
-        with self._failures(), self._gate.writing():
-            yield self.connection()
+        try:
+            with self._gate.open():
+                yield self.connection()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            failure = unavailable(error)
+            if failure.reason == "damaged":
+                with suppress(OSError):
+                    self._gate.damage_note.touch()
+            raise failure from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE … COMMIT; rolled back on any error. Raises QueueUnavailable."""
-        with self.writing() as db:
-            _begin(db)
+        with self.reading() as db, self._turn_to_write(db):
             try:
                 yield db
                 db.execute("COMMIT")
@@ -115,16 +117,17 @@ class Database:
                 raise
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            failure = unavailable(error)
-            if failure.reason == "damaged":
-                with suppress(OSError):
-                    self._gate.damage_note.touch()
-            raise failure from error
+    def _turn_to_write(self, db: sqlite3.Connection) -> Iterator[None]:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            _begin(db, deadline)
+            with self._gate.writing() as may_write:
+                if may_write:
+                    yield
+                    return
+            db.execute("ROLLBACK")
+            if time.monotonic() > deadline:
+                raise QueueUnavailable("busy", "the queue's log is being folded")
 
     def require_sound(self) -> None:
         """Raise QueueUnavailable where any process has met damage since the last repair."""
@@ -184,15 +187,19 @@ class Database:
 
     def drop_log(self) -> None:
         """Checkpoint all of the log into the file, and give its space back."""
-        self._checkpoint("TRUNCATE")
+        deadline = time.monotonic() + BUSY_SECONDS
+        while not self._checkpoint("TRUNCATE") and time.monotonic() < deadline:
+            time.sleep(LOOK_MS / 1000)
 
-    def _checkpoint(self, mode: str) -> None:
-        with self.writing() as db, _no_patience(db):
-            try:
-                db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):  # where a reader is in the way, another time
-                    raise
+    def _checkpoint(self, mode: str) -> bool:
+        """Whether nobody was writing."""
+        with self.reading() as db:
+            _begin(db, time.monotonic() + BUSY_SECONDS)  # so that nobody begins to write
+            with self._gate.folding() as may_fold:
+                db.execute("ROLLBACK")
+                if may_fold:
+                    _fold(db, mode)
+        return may_fold
 
     def _inode_now(self) -> int:
         try:
@@ -245,22 +252,31 @@ class Database:
         return version
 
 
-def _begin(db: sqlite3.Connection) -> None:
-    """Begin to write, where nobody of ours is writing."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
+def _begin(db: sqlite3.Connection, deadline: float) -> None:
+    """Become the only writer. SQLite by itself looks ever less often whether others are done."""
+    with _busy_timeout(db, LOOK_MS):
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+
+
+def _fold(db: sqlite3.Connection, mode: str) -> None:
+    with _busy_timeout(db, 0):
         try:
-            db.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:  # SQLite doesn't wait for a log's recovery
-            if not _is_busy(error) or time.monotonic() > deadline:
+            db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):  # where a reader is in the way, another time
                 raise
 
 
 @contextmanager
-def _no_patience(db: sqlite3.Connection) -> Iterator[None]:
-    """For a while, let SQLite wait for nobody."""
-    db.execute("PRAGMA busy_timeout = 0")
+def _busy_timeout(db: sqlite3.Connection, milliseconds: int) -> Iterator[None]:
+    """For a while, let SQLite wait for others no longer than that."""
+    db.execute(f"PRAGMA busy_timeout = {milliseconds}")
     try:
         yield
     finally:

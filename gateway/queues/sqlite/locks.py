@@ -16,7 +16,7 @@ from gateway.queues import Condition, QueueUnavailable
 
 
 class Gate:
-    """Who may use the file: many at a time to read it, one to write, and who repairs it alone."""
+    """Who may use the file, and when: all at any time, but for who repairs it or folds its log."""
 
     def __init__(self, path: Path) -> None:
         self._read = Path(f"{path}-gate.lock")
@@ -28,47 +28,39 @@ class Gate:
         self.damage_note = Path(f"{path}-damage")
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def open(self) -> Iterator[None]:
         """Use the file. Raises QueueUnavailable while it is being repaired."""
         with _opened(self._read) as file:
-            if not _locked(file, fcntl.LOCK_SH):
-                raise _repairing()
-            self._require_open()
+            if not _locked(file, fcntl.LOCK_SH) or self.repair_note.exists():
+                raise QueueUnavailable("repairing", "the queue's file is being repaired")
             yield
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Write to the file, or fold its log, while nobody else does. Waits for as long as it takes.
+    def writing(self) -> Iterator[bool]:
+        """Whether who has begun a transaction may write in it: not while somebody folds the log."""
+        with _opened(self._write) as file:
+            yield _locked(file, fcntl.LOCK_SH)
 
-        SQLite has such a lock, but looks from time to time whether it is free, where the kernel
-        wakes who waits. And where SQLite can't have it, it folds a log beside a writer, which
-        before version 3.51.3 can damage the file (https://www.sqlite.org/wal.html#walresetbug).
+    @contextmanager
+    def folding(self) -> Iterator[bool]:
+        """Whether the log may be folded: not while anybody writes.
+
+        SQLite folds beside a writer where it can't have its own lock at once, which before its
+        version 3.51.3 can damage the file: https://www.sqlite.org/wal.html#walresetbug.
         """
         with _opened(self._write) as file:
-            if not _locked(file, fcntl.LOCK_EX):
-                self._require_open()
-                fcntl.flock(file, fcntl.LOCK_EX)
-            self._require_open()
-            yield
+            yield _locked(file, fcntl.LOCK_EX)
 
     @contextmanager
     def closed(self, patience: float) -> Iterator[None]:
         """Have the file alone. Raises QueueUnavailable where somebody uses it for too long."""
         deadline = time.monotonic() + patience
-        with _opened(self._read) as read, _opened(self._write) as write:
-            while not (_locked(read, fcntl.LOCK_EX) and _locked(write, fcntl.LOCK_EX)):
+        with _opened(self._read) as file:
+            while not _locked(file, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
                     raise QueueUnavailable("busy", "the queue's file is in use")
                 time.sleep(0.01)
             yield
-
-    def _require_open(self) -> None:
-        if self.repair_note.exists():
-            raise _repairing()
-
-
-def _repairing() -> QueueUnavailable:
-    return QueueUnavailable("repairing", "the queue's file is being repaired")
 
 
 def _opened(path: Path) -> IO[bytes]:

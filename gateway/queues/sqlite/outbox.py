@@ -112,13 +112,14 @@ class SqliteOutbox:
         else:
             self._database.fold_log(CHECKPOINT_BYTES)
         old = seen_tables(self._clock(), self._dedupe_seconds)[2]
-        with self._database.writing() as db:
-            if db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone():
-                db.execute(f"DELETE FROM {old}")
+        with self._database.reading() as db:
+            outdated = db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone()
             spare = db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES
-            if spare:
-                # Not `execute`, which ends after the first of the pages.
-                db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+        if outdated or spare:
+            with self._database.transaction() as db:
+                db.execute(f"DELETE FROM {old}")
+                for _ in range(VACUUM_PAGES if spare else 0):
+                    db.execute("PRAGMA incremental_vacuum(1)")
         if spare:
             self._database.drop_log()  # only then does the file shrink
         self._ballast.hold()
