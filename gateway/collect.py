@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
-from flask import Blueprint, Response, after_this_request, jsonify, request
+from flask import Blueprint, Request, Response, after_this_request, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from gateway import cors, events, metrics, pixel
@@ -25,7 +25,7 @@ from gateway.refusals import Refusal, no_content
 from gateway.sessions import Visit
 from gateway.sites import Site
 
-Sent = TypeVar("Sent")
+Given = TypeVar("Given")
 
 
 def blueprint(
@@ -41,15 +41,18 @@ def blueprint(
     for site in sites.values():
         doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
 
-    def receive(read: Callable[[], events.Request], admit: Callable[[Door], None]) -> Response:
+    def receive(
+        sent: Request,
+        read: Callable[[Request], events.Request],
+        admit: Callable[[Door, Request], None],
+    ) -> Response:
         now, wanted = time.time(), None
         try:
-            wanted = read()
+            wanted = read(sent)
             door = _door(doors, wanted.tracking_id)
-            admit(door)
-            count = len(wanted.event_list)
-            pass_gates(door.site, count, request.environ, request.remote_addr, rates)
-            return _take(door, wanted, inbox, ledger, now)
+            admit(door, sent)
+            pass_gates(door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates)
+            return _take(door, wanted, sent, inbox, ledger, now)
         except Refusal as refusal:
             if refusal.reason != "invalid_event":  # of which each event has been told
                 known = doors.get(wanted.tracking_id) if wanted else None
@@ -58,20 +61,23 @@ def blueprint(
 
     @routes.post("/events")
     def put_events() -> Response:
-        response = receive(lambda: _valid(events.read, _body()), _admit_page)
-        return cors.admit(response, request.headers.get("Origin"))
+        # Not the proxy, which searches for the request at each look.
+        sent: Request = request._get_current_object()  # type: ignore[attr-defined]
+        return cors.admit(receive(sent, _beacon, _admit_page), _origin(sent))
 
     @routes.get("/pixel.gif")
     def get_pixel() -> Response:
         after_this_request(pixel.drawn)
         if request.method == "HEAD":  # only whether it is there
             return no_content()
-        return receive(lambda: _valid(pixel.read, request.args), _admit_pixel)
+        return receive(request, _view, _admit_pixel)
 
     return routes
 
 
-def _take(door: Door, wanted: events.Request, inbox: Inbox, ledger: Ledger, now: float) -> Response:
+def _take(
+    door: Door, wanted: events.Request, sent: Request, inbox: Inbox, ledger: Ledger, now: float
+) -> Response:
     """What is valid into the queue, and the answer."""
     site = door.site
     accepted, errors = events.accept(
@@ -83,29 +89,29 @@ def _take(door: Door, wanted: events.Request, inbox: Inbox, ledger: Ledger, now:
         what = {"eventList": errors}
         raise Refusal(400, "invalid_event", "No event of the list is valid", what)
     times = [event.at for event in accepted]
-    visitor = door.visitor(wanted, times, door.token(request.environ.get("HTTP_COOKIE", "")), now)
+    visitor = door.visitor(wanted, times, door.token(sent.environ.get("HTTP_COOKIE", "")), now)
     records = _records(site.key, visitor, accepted, now)
     new = _store(inbox, records)
     ledger.stored(records, new, time.time())
     if visitor.anonymous_because:
         metrics.ANONYMISED.labels(site.key, visitor.anonymous_because).inc(len(records))
     response = _answer(len(accepted), any(new), errors)
-    _hand_out(response, door, visitor.visit)
+    _hand_out(response, door, visitor.visit, sent.is_secure)
     return response
 
 
-def _body() -> bytes:
+def _body(sent: Request) -> bytes:
     """The whole body, as it was sent: none is decompressed."""
-    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
+    encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.lower() != "identity":
         raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
-    length = request.content_length
+    length = sent.content_length
     try:
         if length is None:
-            return _chunked()
-        if length > (request.max_content_length or 0):
+            return _chunked(sent)
+        if length > (sent.max_content_length or 0):
             raise RequestEntityTooLarge
-        body: bytes = request.environ["wsgi.input"].read(length)
+        body: bytes = sent.environ["wsgi.input"].read(length)
     except HTTPException:
         raise
     except Exception as error:  # the server's own for chunks that are none: there is no one type
@@ -117,17 +123,25 @@ def _body() -> bytes:
     return body
 
 
-def _chunked() -> bytes:
+def _chunked(sent: Request) -> bytes:
     """A body of unknown length, which werkzeug cuts off at the limit in silence."""
-    body = request.get_data(cache=False)
-    if "wsgi.input_terminated" in request.environ and request.environ["wsgi.input"].read(1):
+    body = sent.get_data(cache=False)
+    if "wsgi.input_terminated" in sent.environ and sent.environ["wsgi.input"].read(1):
         raise RequestEntityTooLarge
     return body
 
 
-def _valid(read: Callable[[Sent], events.Request], sent: Sent) -> events.Request:
+def _beacon(sent: Request) -> events.Request:
+    return _valid(events.read, _body(sent))
+
+
+def _view(sent: Request) -> events.Request:
+    return _valid(pixel.read, sent.args)
+
+
+def _valid(read: Callable[[Given], events.Request], given: Given) -> events.Request:
     try:
-        return read(sent)
+        return read(given)
     except events.InvalidRequest as error:
         raise Refusal(400, "invalid_request", str(error), error.errors) from None
 
@@ -139,14 +153,18 @@ def _door(doors: Mapping[str, Door], tracking_id: str) -> Door:
     return door
 
 
-def _admit_page(door: Door) -> None:
-    origin = request.headers.get("Origin")
+def _origin(sent: Request) -> str | None:
+    return sent.environ.get("HTTP_ORIGIN")
+
+
+def _admit_page(door: Door, sent: Request) -> None:
+    origin = _origin(sent)
     if not door.admits(origin):
         what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
         raise Refusal(403, "foreign_origin", f"{what} is not among the site's origins")
 
 
-def _admit_pixel(door: Door) -> None:
+def _admit_pixel(door: Door, _sent: Request) -> None:
     if not door.site.pixel:
         raise Refusal(403, "pixel_off", "The site does not set `pixel = true`")
 
@@ -174,7 +192,7 @@ def _answer(accepted: int, new: bool, errors: Mapping[int, events.Errors]) -> Re
     return jsonify({"accepted": accepted, "rejected": rejected})
 
 
-def _hand_out(response: Response, door: Door, visit: Visit) -> None:
+def _hand_out(response: Response, door: Door, visit: Visit, is_secure: bool) -> None:
     """Give the session's token to the page, and to the browser where its cookie is not as good."""
     if visit.token is None:
         return
@@ -187,7 +205,7 @@ def _hand_out(response: Response, door: Door, visit: Visit) -> None:
         visit.token,
         max_age=visit.cookie_seconds,
         domain=door.site.cookie_domain,
-        secure=cross_site or request.is_secure,  # browsers refuse SameSite=None without
+        secure=cross_site or is_secure,  # browsers refuse SameSite=None without
         httponly=True,
         samesite=door.site.cookie_samesite,
         partitioned=cross_site,  # a jar for each site that it is embedded in, or none at all

@@ -139,6 +139,11 @@ class Timestamp(fields.Field[float]):
         """A time, moved as far as the range allows."""
         return min(max(seconds + shift, 0.0), float(LAST_SECOND))
 
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(value) is float and 0 <= value < MILLISECONDS_FROM:  # what nearly all are
+            return value
+        return super().deserialize(value, *args, **kwargs)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, str):
             seconds = self._number(float(value)) if NUMBER.fullmatch(value) else self._date(value)
