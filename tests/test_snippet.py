@@ -453,6 +453,18 @@ def test_of_too_many_events_the_oldest_go_and_are_counted(shop: Shop) -> None:
     assert "i-2" not in items
 
 
+def test_one_request_that_fails_costs_no_event_of_a_burst(shop: Shop) -> None:
+    shop.open("")
+    shop.run("""const real = fetch; let calls = 0;
+        window.fetch = (...all) => calls++ ? real(...all) : Promise.reject(new TypeError('cut'));
+        const text = 'x'.repeat(900);
+        for (let n = 0; n < 180; n++)
+            pz('track', 'view', {itemId: 'i-' + n, properties: {text}})""")
+    told = [event["itemId"] for event in shop.told()]
+    assert told == [f"i-{n}" for n in range(180)]
+    assert not shop.run("return pz.dropped")
+
+
 def test_an_event_that_makes_its_request_unreadable_goes_alone(shop: Shop) -> None:
     shop.open("<script>let deep = {}; for (let n = 0; n < 99; n++) deep = {deep}</script>")
     shop.run("for (const itemId of 'abc') pz('track', 'view', {itemId})")
