@@ -31,7 +31,7 @@ CONFIG = Config(
     connect_timeout=5,
     read_timeout=10,
     retries={"total_max_attempts": 1},
-    max_pool_connections=256,  # all that the calls of many sites at once may have opened
+    max_pool_connections=1000,  # all that the calls of many sites at once may have opened
     tcp_keepalive=True,
     parameter_validation=False,  # the events were validated before they were queued
 )

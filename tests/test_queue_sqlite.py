@@ -21,10 +21,11 @@ from typing import Any
 
 import pytest
 
-from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable
+from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable, Taken
 from gateway.queues.sqlite import file, log
 from gateway.queues.sqlite.dead import forget, status
 from gateway.queues.sqlite.file import Database
+from gateway.queues.sqlite.lines import Lines
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
 
@@ -382,7 +383,7 @@ def test_a_log_is_as_long_as_sqlite_says(backend):
         inbox._database._checkpoint("RESTART")
         with closing(sqlite3.connect(backend.path)) as db:
             _, frames, _ = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-        assert used == log.HEADER.size + frames * (4096 + log.FRAME_HEADER.size)
+        assert used == log.HEADER.size + frames * (4096 + log.FRAME_HEADER)
         counts.append(frames)
     assert counts == sorted(counts, reverse=True)
 
@@ -391,6 +392,69 @@ def test_a_log_is_as_long_as_sqlite_says(backend):
 def test_a_log_that_is_none_has_a_length_too(backend, content):
     Path(f"{backend.path}-wal").write_bytes(content)
     assert 0 <= log.bytes_used(backend.path) <= 500
+
+
+def test_a_log_that_is_cut_while_it_is_measured_is_short(backend, monkeypatch):
+    backend.inbox().put([record()])
+    header = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, n, at: header(fd, n, at) if at == 0 else b"")
+    assert log.bytes_used(backend.path) == log.HEADER.size
+
+
+def test_a_writer_in_the_way_of_folding_fails_nothing(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.inbox.NEGLECTED_LOG_BYTES", 1)
+    inbox = backend.inbox()
+    inbox.put([record()])
+    fold = inbox._database.fold_log
+    with closing(sqlite3.connect(backend.path, isolation_level=None)) as writer:
+
+        def meet_a_writer(from_bytes: int) -> None:
+            writer.execute("BEGIN IMMEDIATE")
+            fold(from_bytes)
+            writer.execute("ROLLBACK")
+
+        monkeypatch.setattr(inbox._database, "fold_log", meet_a_writer)
+        inbox._looked_at = 0.0
+        assert inbox.put([record()]) == [True]
+    assert inbox._database.openings == 1
+
+
+def test_a_log_that_is_folded_does_not_make_the_queue_full(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.inbox.NEGLECTED_LOG_BYTES", 1 << 20)
+    inbox, refusals = backend.inbox(max_bytes=3 << 20), 0
+    while refusals < 2:
+        try:
+            inbox.put([record(event=KILOBYTE) for _ in range(40)])
+            refusals = 0
+        except QueueFull:
+            refusals += 1
+    assert log.file_size(backend.path) == 0
+    assert inbox._database.bytes_used() >= 3 << 20
+
+
+def test_a_log_that_is_to_go_but_can_not_is_no_success(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.file.BUSY_SECONDS", 0.05)
+    backend.inbox().put([record()])
+    database = Database(backend.path, "FULL")
+    with closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM queue").fetchone()
+        with pytest.raises(QueueUnavailable, match="still holds what was deleted"):
+            database.drop_log()
+    database.drop_log()
+    assert log.file_size(backend.path) == 0
+    database.close()
+
+
+def test_what_is_given_back_after_its_file_was_replaced_does_not_come_first(backend):
+    lines = Lines(backend.clock)
+    lines.add("shop", [(5, "s")])
+    lines.take("shop", 1)
+    lines.restart()
+    lines.give_back(Taken(5, record(session_id="s"), 0), 0.0)
+    lines.add("shop", [(1, "s"), (5, "s")])
+    lines.wake()
+    assert lines.next("shop") == ("s", [1, 5])
 
 
 def test_a_log_is_never_folded_beside_a_writer(backend):

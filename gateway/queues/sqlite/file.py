@@ -177,7 +177,7 @@ class Database:
         return disk.f_bavail * disk.f_frsize
 
     def fold_log(self, from_bytes: int) -> None:
-        """Checkpoint the log into the file where it has grown to `from_bytes`.
+        """Checkpoint the log into the file where it has grown to `from_bytes` and nobody writes.
 
         Earlier where that is half of what the disk has left: folding takes as much once more.
         """
@@ -185,21 +185,26 @@ class Database:
         if log.bytes_used(self.path) >= min(from_bytes, room):
             self._checkpoint("RESTART" if from_bytes <= room else "TRUNCATE")
 
+    def cut_log(self) -> bool:
+        """Checkpoint all of the log and give its space back; not where anybody is in the way."""
+        return log.file_size(self.path) == 0 or self._checkpoint("TRUNCATE")
+
     def drop_log(self) -> None:
-        """Checkpoint all of the log into the file, and give its space back."""
+        """The same, as soon as nobody is. Raises QueueUnavailable where that takes too long."""
         deadline = time.monotonic() + BUSY_SECONDS
-        while not self._checkpoint("TRUNCATE") and time.monotonic() < deadline:
+        while not self.cut_log():
+            if time.monotonic() > deadline:
+                raise QueueUnavailable("busy", "the log still holds what was deleted: try again")
             time.sleep(LOOK_MS / 1000)
 
     def _checkpoint(self, mode: str) -> bool:
-        """Whether nobody was writing."""
+        """Whether all of the log was folded."""
         with self.reading() as db:
-            _begin(db, time.monotonic() + BUSY_SECONDS)  # so that nobody begins to write
+            if not _begun(db):  # so that nobody begins to write
+                return False
             with self._gate.folding() as may_fold:
                 db.execute("ROLLBACK")
-                if may_fold:
-                    _fold(db, mode)
-        return may_fold
+                return may_fold and _folded(db, mode)
 
     def _inode_now(self) -> int:
         try:
@@ -264,13 +269,28 @@ def _begin(db: sqlite3.Connection, deadline: float) -> None:
                     raise
 
 
-def _fold(db: sqlite3.Connection, mode: str) -> None:
-    with _busy_timeout(db, 0):
-        try:
-            db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error):  # where a reader is in the way, another time
-                raise
+def _begun(db: sqlite3.Connection) -> bool:
+    """Become the only writer, if there is none now."""
+    with _unless_busy():
+        _begin(db, 0.0)
+    return db.in_transaction
+
+
+def _folded(db: sqlite3.Connection, mode: str) -> bool:
+    with _busy_timeout(db, 0), _unless_busy():
+        busy: int = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
+        return busy == 0
+    return False
+
+
+@contextmanager
+def _unless_busy() -> Iterator[None]:
+    """Give up where others are in the way."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error):
+            raise
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import compress
 from pathlib import Path
@@ -69,7 +69,7 @@ class SqliteInbox:
     def _check(self) -> None:
         database = Database(self._database.path, "FULL")  # the other one may be in use
         try:
-            with suppress(_Undo), database.transaction() as db:
+            with suppress(_Undo), _cut_where_full(database), database.transaction() as db:
                 max_bytes = self._max_bytes - self._max_bytes // EARLY
                 early = self._min_free_bytes // EARLY + EARLY_BYTES
                 _require_room(database, db, max_bytes, self._min_free_bytes + early)
@@ -83,7 +83,7 @@ class SqliteInbox:
     def _store(self, records: Sequence[Record]) -> list[bool]:
         database = self._database
         looks = self._unlooked >= LOOK_LENGTH or time.monotonic() - self._looked_at > LOOK_SECONDS
-        with database.transaction() as db:
+        with _cut_where_full(database), database.transaction() as db:
             if looks:
                 _require_room(database, db, self._max_bytes, self._min_free_bytes)
                 self._looked_at, self._unlooked = time.monotonic(), 0
@@ -94,6 +94,16 @@ class SqliteInbox:
         if looks:
             database.fold_log(NEGLECTED_LOG_BYTES)
         return new
+
+
+@contextmanager
+def _cut_where_full(database: Database) -> Iterator[None]:
+    """Make room for the next ones: what is folded counts until the log is written anew, or cut."""
+    try:
+        yield
+    except QueueFull:
+        database.cut_log()
+        raise
 
 
 def _require_room(

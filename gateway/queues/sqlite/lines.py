@@ -74,7 +74,9 @@ class Lines:
 
     def give_back(self, item: Taken, delay: float) -> None:
         """What was taken waits again, and its session so many seconds at least."""
-        insort(self._lines[item.record.site].handles[item.record.session_id], item.handle)
+        line = self._lines[item.record.site]
+        if item.handle <= line.cursor:  # else it will be found
+            insort(line.handles[item.record.session_id], item.handle)
         self._return(item, delay)
 
     def wake(self) -> None:

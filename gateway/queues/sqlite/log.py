@@ -14,7 +14,8 @@ from bisect import bisect_left
 from pathlib import Path
 
 HEADER = struct.Struct(">8xI4x8s8x")  # page size and salts
-FRAME_HEADER = struct.Struct(">8x8s8x")  # salts
+FRAME_HEADER = 24  # bytes
+FRAME_SALTS = slice(8, 16)
 
 
 def file_size(path: Path) -> int:
@@ -29,7 +30,7 @@ def bytes_used(path: Path) -> int:
     """Those of them that are in use."""
     try:
         log = os.open(f"{path}-wal", os.O_RDONLY)
-    except FileNotFoundError:
+    except OSError:  # there is none; or SQLite will say what is wrong
         return 0
     try:
         return _bytes_used(log)
@@ -42,11 +43,13 @@ def _bytes_used(log: int) -> int:
     if len(header) < HEADER.size:
         return 0
     page_size, salts = HEADER.unpack(header)
-    frame: int = FRAME_HEADER.size + page_size
+    frame = FRAME_HEADER + int(page_size)
 
     def is_old(number: int) -> bool:
-        found = os.pread(log, FRAME_HEADER.size, HEADER.size + number * frame)
-        return FRAME_HEADER.unpack(found) != (salts,)
+        found = os.pread(log, FRAME_HEADER, HEADER.size + number * frame)
+        return found[FRAME_SALTS] != bytes(
+            salts
+        )  # or there is nothing: somebody has just cut it off
 
     frames = range((os.fstat(log).st_size - HEADER.size) // frame)
     return HEADER.size + frame * bisect_left(frames, True, key=is_old)
