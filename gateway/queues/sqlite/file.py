@@ -153,12 +153,14 @@ class Database:
         """Bytes in use: pages that hold something, and the log that is not folded in yet."""
         return self._pages(db) + log.bytes_used(self.path)
 
-    def is_full(self, db: sqlite3.Connection, max_bytes: int) -> bool:
-        """Whether it has that size. Nobody looks into the log where its file is short enough."""
-        pages = self._pages(db)
-        return pages + log.file_size(self.path) >= max_bytes and (
-            pages + log.bytes_used(self.path) >= max_bytes
-        )
+    def is_full(self, max_bytes: int) -> bool:
+        """Whether it has that size, once the log is cut: what is folded of that counts as well."""
+        with self.reading() as db:
+            if self._pages(db) + log.file_size(self.path) < max_bytes:
+                return False
+        self.cut_log()
+        with self.reading() as db:
+            return self.size(db) >= max_bytes
 
     def _pages(self, db: sqlite3.Connection) -> int:
         used: int = db.execute(USED_BYTES).fetchone()[0]

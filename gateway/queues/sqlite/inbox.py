@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import compress
 from pathlib import Path
@@ -70,10 +70,10 @@ class SqliteInbox:
     def _check(self) -> None:
         database = Database(self._database.path, "FULL")  # the other one may be in use
         try:
-            with suppress(_Undo), _cut_where_full(database), database.transaction() as db:
-                max_bytes = self._max_bytes - self._max_bytes // EARLY
-                early = self._min_free_bytes // EARLY + EARLY_BYTES
-                _require_room(database, db, max_bytes, self._min_free_bytes + early)
+            max_bytes = self._max_bytes - self._max_bytes // EARLY
+            early = self._min_free_bytes // EARLY + EARLY_BYTES
+            _require_room(database, max_bytes, self._min_free_bytes + early)
+            with suppress(_Undo), database.transaction() as db:
                 now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
                 _mark(db, now, before, PROBE)
                 db.execute(INSERT, PROBE)
@@ -84,10 +84,10 @@ class SqliteInbox:
     def _store(self, records: Sequence[Record]) -> list[bool]:
         database = self._database
         looks = self._unlooked >= LOOK_LENGTH or time.monotonic() - self._looked_at > LOOK_SECONDS
-        with _cut_where_full(database), database.transaction() as db:
-            if looks:
-                _require_room(database, db, self._max_bytes, self._min_free_bytes)
-                self._looked_at, self._unlooked = time.monotonic(), 0
+        if looks:
+            _require_room(database, self._max_bytes, self._min_free_bytes)
+            self._looked_at, self._unlooked = time.monotonic(), 0
+        with database.transaction() as db:
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
             new = [_mark(db, now, before, record) for record in records]
             db.executemany(INSERT, compress(records, new))
@@ -97,21 +97,9 @@ class SqliteInbox:
         return new
 
 
-@contextmanager
-def _cut_where_full(database: Database) -> Iterator[None]:
-    """Make room for the next ones: what is folded counts until the log is written anew, or cut."""
-    try:
-        yield
-    except QueueFull:
-        database.cut_log()
-        raise
-
-
-def _require_room(
-    database: Database, db: sqlite3.Connection, max_bytes: int, min_free_bytes: int
-) -> None:
+def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> None:
     """Raise QueueFull where a limit is reached."""
-    if database.is_full(db, max_bytes):
+    if database.is_full(max_bytes):
         raise QueueFull("queue_full", f"the queue has reached {max_bytes} bytes")
     if database.free_bytes() < min_free_bytes:
         raise QueueFull("disk_reserve", f"less than {min_free_bytes} bytes of disk free")
