@@ -42,6 +42,7 @@ def test_an_event_reaches_put_events_under_every_worker_class(gateway, worker_cl
 
 def test_what_is_posted_with_curl_arrives_within_two_seconds(gateway):
     gateway.start()
+    gateway.assert_delivered(gateway.assert_accepted(event()))  # the forwarder is up, too
     body = '{"trackingId": "shop", "eventList": [{"eventType": "view", "eventId": "curl"}]}'
     subprocess.run(
         [
