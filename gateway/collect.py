@@ -26,6 +26,8 @@ from gateway.sessions import Visit
 from gateway.sites import Site
 
 Given = TypeVar("Given")
+Read = Callable[[Request], events.Request]
+Admit = Callable[[Door, Request], None]
 
 
 def blueprint(
@@ -41,11 +43,7 @@ def blueprint(
     for site in sites.values():
         doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
 
-    def receive(
-        sent: Request,
-        read: Callable[[Request], events.Request],
-        admit: Callable[[Door, Request], None],
-    ) -> Response:
+    def receive(sent: Request, read: Read, admit: Admit) -> Response:
         now, wanted = time.time(), None
         try:
             wanted = read(sent)

@@ -119,6 +119,12 @@ def _request(site: Site, call: Call) -> dict[str, Any]:
     return request if call.user_id is None else {**request, "userId": call.user_id}
 
 
+def _event(stored: str) -> dict[str, Any]:
+    """As boto3 takes it quickest: to make a time of a number costs it ten times as much."""
+    event: dict[str, Any] = json.loads(stored)
+    return {**event, "sentAt": datetime.fromtimestamp(event["sentAt"], UTC)}
+
+
 def session(site: Site) -> boto3.Session:
     """boto3's usual chain, and from there on the role where a site names one."""
     if site.role_arn is None:
@@ -138,12 +144,6 @@ def session(site: Site) -> boto3.Session:
     )
     assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
     return boto3.Session(botocore_session=assumed)
-
-
-def _event(stored: str) -> dict[str, Any]:
-    """As boto3 takes it quickest: to make a time of a number costs it ten times as much."""
-    event: dict[str, Any] = json.loads(stored)
-    return {**event, "sentAt": datetime.fromtimestamp(event["sentAt"], UTC)}
 
 
 def _sorted(error: ClientError) -> Retry | Misconfigured | Refused:

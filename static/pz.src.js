@@ -107,9 +107,9 @@
   };
 
   // All records, oldest first. What is too old or too much goes: the host page's storage is not ours to fill. Only
-  // while nothing has failed may a burst take more of it, for the moment that it needs to get through.
+  // before an outage may a burst take more of it, for the moment that it needs to get through.
   const load = () => {
-    const room = failures > 1 ? MOST_CHARACTERS : MOST_CHARACTERS * 4; // one is no outage
+    const room = failures > 1 ? MOST_CHARACTERS : MOST_CHARACTERS * 4; // one failure is no outage
     let size = 0;
     return keys()
       .map((key) => attempt(() => JSON.parse(read(key))) || erase(key))

@@ -62,7 +62,6 @@ from gateway.queues import QueueError, Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
-from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.locks import ForwarderLock
 path = Path(sys.argv[1])
 inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
@@ -396,8 +395,8 @@ def test_a_log_that_is_none_has_a_length_too(backend, content):
 
 def test_a_log_that_is_cut_while_it_is_measured_is_short(backend, monkeypatch):
     backend.inbox().put([record()])
-    header = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, n, at: header(fd, n, at) if at == 0 else b"")
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, n, at: pread(fd, n, at) if at == 0 else b"")
     assert log.bytes_used(backend.path) == log.HEADER.size
 
 

@@ -153,6 +153,13 @@ class Database:
         """Bytes in use: pages that hold something, and the log that is not folded in yet."""
         return self._pages(db) + log.bytes_used(self.path)
 
+    def bytes_used(self) -> int:
+        """The same, of a file that is opened for this alone."""
+        with self.reading() as db:
+            used = self.size(db)
+        self.close()
+        return used
+
     def is_full(self, max_bytes: int) -> bool:
         """Whether it has that size, once the log is cut: what is folded of that counts as well."""
         with self.reading() as db:
@@ -164,13 +171,6 @@ class Database:
 
     def _pages(self, db: sqlite3.Connection) -> int:
         used: int = db.execute(USED_BYTES).fetchone()[0]
-        return used
-
-    def bytes_used(self) -> int:
-        """The same, of a file that is opened for this alone."""
-        with self.reading() as db:
-            used = self.size(db)
-        self.close()
         return used
 
     def free_bytes(self) -> int:
@@ -200,13 +200,17 @@ class Database:
             time.sleep(LOOK_MS / 1000)
 
     def _checkpoint(self, mode: str) -> bool:
-        """Whether all of the log was folded."""
+        """Whether all of the log was folded, which is tried once."""
         with self.reading() as db:
-            if not _begun(db):  # so that nobody begins to write
+            try:
+                _begin(db, deadline=0.0)  # so that nobody begins to write
+                with self._gate.folding() as may_fold:
+                    db.execute("ROLLBACK")
+                    return may_fold and _folded(db, mode)
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
                 return False
-            with self._gate.folding() as may_fold:
-                db.execute("ROLLBACK")
-                return may_fold and _folded(db, mode)
 
     def _inode_now(self) -> int:
         try:
@@ -271,28 +275,10 @@ def _begin(db: sqlite3.Connection, deadline: float) -> None:
                     raise
 
 
-def _begun(db: sqlite3.Connection) -> bool:
-    """Become the only writer, if there is none now."""
-    with _unless_busy():
-        _begin(db, 0.0)
-    return db.in_transaction
-
-
 def _folded(db: sqlite3.Connection, mode: str) -> bool:
-    with _busy_timeout(db, 0), _unless_busy():
+    with _busy_timeout(db, 0):
         busy: int = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
-        return busy == 0
-    return False
-
-
-@contextmanager
-def _unless_busy() -> Iterator[None]:
-    """Give up where others are in the way."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if not _is_busy(error):
-            raise
+    return busy == 0
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class SqliteInbox:
 
     def check(self) -> None:
         """Raise QueueError where `put` could not store an event now."""
-        self._looked_at = float("-inf")  # it says the same
+        self._looked_at = float("-inf")  # so that the next `put` says the same
         off_the_loop(self._check)
 
     def _check(self) -> None:

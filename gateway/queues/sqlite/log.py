@@ -42,14 +42,15 @@ def _bytes_used(log: int) -> int:
     header = os.pread(log, HEADER.size, 0)
     if len(header) < HEADER.size:
         return 0
+    page_size: int
+    salts: bytes
     page_size, salts = HEADER.unpack(header)
-    frame = FRAME_HEADER + int(page_size)
+    frame = FRAME_HEADER + page_size
 
     def is_old(number: int) -> bool:
+        # Nothing is found where somebody has just cut the log off.
         found = os.pread(log, FRAME_HEADER, HEADER.size + number * frame)
-        return found[FRAME_SALTS] != bytes(
-            salts
-        )  # or there is nothing: somebody has just cut it off
+        return found[FRAME_SALTS] != salts
 
     frames = range((os.fstat(log).st_size - HEADER.size) // frame)
     return HEADER.size + frame * bisect_left(frames, True, key=is_old)

@@ -107,7 +107,7 @@ class SqliteOutbox:
         self._database.require_sound()
         log_size = log.bytes_used(self._database.path)
         idle, self._log_size = log_size == self._log_size, log_size
-        if idle and log_size:
+        if idle:
             self._database.cut_log()  # its bytes count as used
         else:
             self._database.fold_log(CHECKPOINT_BYTES)
@@ -149,10 +149,12 @@ class SqliteOutbox:
         """Learn of a site's records that came meanwhile, or that there was no room for."""
         for _ in range(PAGES):
             cursor, sessions = self._lines.known(site)
-            found = db.execute(AFTER, (site, cursor, PAGE)).fetchall() if sessions < AHEAD else []
-            if not found:
+            if sessions >= AHEAD:
                 return
+            found = db.execute(AFTER, (site, cursor, PAGE)).fetchall()
             self._lines.add(site, found)
+            if len(found) < PAGE:
+                return
 
     def _run(self, db: sqlite3.Connection, site: str) -> list[Taken]:
         """The oldest records of the session whose turn it is; none if no session waits."""
