@@ -201,6 +201,22 @@ for n in range(150): put(f"{me}-{n}", session=me)
         assert mine == [f"{me}-{n}" for n in range(150)]
 
 
+def test_a_file_that_is_new_to_several_processes_takes_what_each_of_them_puts(tmp_path, start):
+    script = """
+tell("ready")
+for n, _ in enumerate(sys.stdin):
+    inbox = SqliteInbox(path / str(n), max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
+    attempt(f"{os.getpid()}-{n}")
+"""
+    processes = [start(script, tmp_path) for _ in range(5)]
+    assert {process.hear() for process in processes} == {"ready"}
+    for n in range(300):  # one of a hundred is enough to see two get into each other's way
+        for process in processes:
+            process.say()
+        heard = [process.hear() for process in processes]
+        assert heard == [f"stored {process.popen.pid}-{n}" for process in processes]
+
+
 def test_threads_that_put_at_the_same_time_lose_nothing(backend):
     inbox = backend.inbox()
 

@@ -226,8 +226,9 @@ class Database:
         )
         try:
             if self._version(db) == 0:  # a new file: each of these writes to it
-                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                db.execute("PRAGMA journal_mode = WAL")
+                deadline = time.monotonic() + BUSY_SECONDS
+                _insist(db, "PRAGMA auto_vacuum = INCREMENTAL", deadline)
+                _insist(db, "PRAGMA journal_mode = WAL", deadline)
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
             self._fill(db)
@@ -264,11 +265,20 @@ class Database:
 
 
 def _begin(db: sqlite3.Connection, deadline: float) -> None:
-    """Become the only writer. SQLite by itself looks ever less often whether others are done."""
+    """Become the only writer."""
+    _insist(db, "BEGIN IMMEDIATE", deadline)
+
+
+def _insist(db: sqlite3.Connection, statement: str, deadline: float) -> None:
+    """Execute it, and again while others are in the way.
+
+    SQLite by itself looks ever less often whether they are done, and not at all while a file that
+    is new to several processes gets its log.
+    """
     with _busy_timeout(db, LOOK_MS):
         while True:
             try:
-                db.execute("BEGIN IMMEDIATE")
+                db.execute(statement)
                 return
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > deadline:
