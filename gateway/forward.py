@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from gateway.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.forwarder import Forwarder
+
+log = logging.getLogger(__name__)
 
 PARENT_SECONDS = 0.2  # between looks whether the parent lives
 YIELDING = 5  # niceness: storing comes first, and calls fill up where there is a backlog
@@ -41,12 +44,12 @@ def run(options: argparse.Namespace) -> int:
     if options.beside:
         processes.count_as("forwarder")
         os.nice(YIELDING)
+    logs.configure()
     _become_greenlets()
     from gateway import delivery, metering
     from gateway.last_valid import LastValid
     from gateway.trail import open_trail
 
-    logs.configure()
     kept = LastValid(os.environ)
     lease, outbox = open_outbox(kept.settings, once=options.once)
     trail = open_trail(kept.settings)
@@ -115,6 +118,6 @@ def _wait_for_turn(lease: Lease, forwarder: Forwarder) -> None:
     said = False
     while not forwarder.stopping and not lease.acquire():
         if not said:
-            print("Another forwarder delivers this queue; waiting for its turn", file=sys.stderr)
+            log.info("Another forwarder delivers this queue; waiting for its turn")
             said = True
         time.sleep(TURN_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -17,3 +18,6 @@ class Log(Logger):  # type: ignore[misc]
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(logs.formatter())
+        for handler in self.error_log.handlers + self.access_log.handlers:
+            if type(handler) is logging.StreamHandler:  # a file on disk is as good as its disk
+                handler.setStream(logs.aside(handler.stream))

@@ -8,6 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
+from typing import TextIO
+
+from gateway.aside import Aside
 
 LONGEST = 500  # characters of a message
 EXTRAS = ("reason", "who", "left_out")  # members of a line on trouble
@@ -40,13 +44,35 @@ def formatter() -> logging.Formatter:
 
 
 def configure() -> None:
-    """Send the package's log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send the package's log to standard error. Call it before gevent patches threads."""
+    handler = logging.StreamHandler(aside(sys.stderr))
     handler.setFormatter(formatter())
     logger = logging.getLogger("gateway")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def aside(stream: TextIO) -> Aside:
+    """What to log to in its place, so that nobody waits for who reads it."""
+    return _aside(stream.fileno())
+
+
+@cache  # a thread for each
+def _aside(descriptor: int) -> Aside:
+    return Aside(descriptor, _left_out)
+
+
+def _left_out(count: int) -> str:
+    members = {
+        "name": __name__,
+        "levelno": logging.WARNING,
+        "levelname": "WARNING",
+        "msg": f"log_stalled: {count} lines were left out, as nobody read the log",
+        "reason": "log_stalled",
+        "left_out": count,
+    }
+    return formatter().format(logging.makeLogRecord(members)) + "\n"
 
 
 def printable(text: str) -> str:

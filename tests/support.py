@@ -157,15 +157,20 @@ class Gateway:
 
     def start(self, *options: str, **environ: str) -> Gateway:
         """Start gunicorn and return once it answers."""
-        command = [sys.executable, "-m", "gunicorn", self.app, "-b", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *options],
-                cwd=ROOT,
-                env={**self.environ, **environ},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            return self.start_with(log.fileno(), *options, **environ)
+
+    def start_with(self, output: int, *options: str, **environ: str) -> Gateway:
+        """The same, with what it says going to this descriptor."""
+        command = [sys.executable, "-m", "gunicorn", self.app, "-b", f"127.0.0.1:{self.port}"]
+        self.log.touch()
+        self._process = subprocess.Popen(
+            [*command, *options],
+            cwd=ROOT,
+            env={**self.environ, **environ},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         eventually(self._answers, f"gunicorn answers\n{self.log.read_text()}")
         return self
 

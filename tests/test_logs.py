@@ -6,12 +6,16 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
 
 import pytest
 
+from gateway.aside import WAITING
 from gateway.logs import Repeats, formatter, printable
+from gateway.sandbox.faults import Faults
 
-from .support import event
+from .support import event, eventually
 
 
 def test_the_same_reason_is_logged_once_a_minute_with_a_count_of_the_rest(caplog):
@@ -86,3 +90,55 @@ def test_each_line_of_a_server_is_json_and_none_is_about_a_request(gateway):
     assert {"gunicorn.error", "gateway.app"} <= {line["logger"] for line in lines}
     assert [line["reason"] for line in lines if "reason" in line] == ["invalid_request"]
     assert not any("POST" in line["message"] for line in lines)
+
+
+class Pipe:
+    """Where a process writes its log, for somebody who doesn't read it until told to."""
+
+    def __init__(self) -> None:
+        reading, self.entry = os.pipe()
+        self._exit = os.fdopen(reading, encoding="utf-8")
+
+    def fill(self) -> None:
+        """Until it takes no more, by a descriptor that alone never waits."""
+        own = os.open(f"/proc/self/fd/{self.entry}", os.O_WRONLY | os.O_NONBLOCK)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(own, b"\n" * 4096)
+        os.close(own)
+
+    def read_until(self, text: str) -> list[str]:
+        """The lines up to the first one that has this text."""
+        lines: list[str] = []
+        while not (lines and text in lines[-1]):
+            lines.append(self._exit.readline())
+        return lines
+
+    def close(self) -> None:
+        self._exit.close()
+        os.close(self.entry)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    with closing(Pipe()) as pipe:
+        yield pipe
+
+
+def test_nobody_waits_for_who_should_read_the_log(gateway, pipe):
+    gateway.start_with(pipe.entry, "--access-logfile", "-", WEB_CONCURRENCY="1")
+    eventually(gateway.forwarders, "the forwarder runs")
+    gateway.sandbox.faults = Faults(error_rate=1.0)
+    pipe.fill()
+    for _ in range(WAITING + 50):  # each has a line in the access log
+        assert gateway.post("{").status_code == 400
+    accepted = gateway.assert_accepted(event())
+    eventually(lambda: len(gateway.sandbox.requests()) > 1, "the forwarder tries again")
+    gateway.sandbox.faults = Faults()
+    gateway.assert_delivered(accepted)
+    said = pipe.read_until("left out")
+    assert sum("POST /events" in line for line in said) >= WAITING
+    assert [line for line in said if '"reason": "invalid_request"' in line]
+    assert [line for line in said if '"who": "shop"' in line]  # the forwarder's
+    pipe.fill()
+    gateway.stop()  # asserts that every process has ended
