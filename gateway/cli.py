@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except (SettingsError, QueueError) as error:
-        print(f"personalize-gateway: {error}", file=sys.stderr)
+        sys.stderr.write(f"personalize-gateway: {error}\n")  # at once: the log has a thread
         return 1
     except KeyboardInterrupt:
         return 130

@@ -15,6 +15,7 @@ from gateway import logs, processes, progress
 from gateway.queues import Lease
 from gateway.queues.urls import open_outbox, queue_status
 from gateway.settings import Settings
+from gateway.strict_schema import SettingsError
 
 if TYPE_CHECKING:
     from gateway.forwarder import Forwarder
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             metering.serve(options.metrics_port, pulse)
         except (OSError, OverflowError) as error:
-            sys.exit(f"personalize-gateway: --metrics-port {options.metrics_port}: {error}")
+            raise SettingsError(f"--metrics-port {options.metrics_port}: {error}") from None
     _obey_signals(forwarder)
     if options.beside:
         threading.Thread(target=_stop_with, args=[options.beside, forwarder], daemon=True).start()

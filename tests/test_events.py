@@ -1011,12 +1011,23 @@ EVENTS = slips(
     ),
     {**ODD, "properties": ODD_MAPS | ODD["properties"]},
 )
+
+
+def is_text_of_texts(properties: Any) -> bool:
+    """No map, nor a text of one that is mended, and perhaps shortened: by nulls and numbers."""
+    try:
+        members = json.loads(properties)
+    except (TypeError, ValueError):
+        return not isinstance(properties, dict)
+    return not isinstance(members, dict) or all(isinstance(one, str) for one in members.values())
+
+
 # As PutEvents itself has it: a time as a number is there, properties are a text.
 WIRE_EVENTS = slips(
     with_members(["eventType", "sentAt"], VALID),
     {
         **ODD,
-        "properties": ODD["properties"].filter(lambda value: not isinstance(value, dict)),
+        "properties": ODD["properties"].filter(is_text_of_texts),
         "sentAt": JUNK.filter(lambda value: value is not None and not isinstance(value, str)),
     },
 ).filter(lambda event: "sentAt" in event)
