@@ -29,10 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `… | head` has seen enough; there is nobody to flush the rest to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `… | head` has seen enough
+        _print_no_more()
         return 141
+    except OSError as error:
+        _print_no_more()
+        sys.stderr.write(f"personalize-gateway: {error}\n")
+        return 1
     return status
+
+
+def _print_no_more() -> None:
+    """Python would flush the rest at its end, to nobody or a full disk."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:

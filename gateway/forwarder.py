@@ -199,10 +199,9 @@ class Forwarder:
     def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
         """In a thread: make a session's calls, one after another, until one fails or we stop."""
         waiting = deque(batches.calls(run))
-        while waiting and not self.stopping:
+        while waiting and self._may_call(outcome.site):
             call = waiting.popleft()
             outcome.attempts.update(item.handle for item in call.taken)
-            self._wait_for_turn(outcome.site)
             try:
                 self._send(call)
             except Refused as refusal:
@@ -222,12 +221,18 @@ class Forwarder:
         outcome.kept = [item for call in waiting for item in call.taken]
         self._outcomes.put(outcome)
 
-    def _wait_for_turn(self, site: str) -> None:
+    def _may_call(self, site: str) -> bool:
+        """Wait for a turn at the site's rate; False where we are to stop first."""
+        if self.stopping:
+            return False
         with self._rates:
             seconds = self._pace(site).turn(self._clock())
         if seconds > 0:
-            time.sleep(seconds)
+            turn = time.monotonic() + seconds
+            while not self.stopping and (left := turn - time.monotonic()) > 0:
+                time.sleep(min(left, LINGER))
             self._paced(seconds)
+        return not self.stopping
 
     def _gather(self, seconds: float) -> None:
         """Wait a little for an outcome, and judge all that are there."""

@@ -15,7 +15,13 @@ from typing import Any
 from gateway import events, progress
 from gateway.logs import printable
 from gateway.queues import DeadLetter, DeadLetters, Record
-from gateway.queues.urls import create_queue, open_dead_letters, queue_problems, queue_status
+from gateway.queues.urls import (
+    create_queue,
+    open_dead_letters,
+    queue_problems,
+    queue_status,
+    sqlite_path,
+)
 from gateway.settings import Settings, load
 from gateway.sites import Site
 
@@ -85,7 +91,8 @@ def _verify(_options: argparse.Namespace) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        print("The queue's file is in order")
+        path = sqlite_path(settings.queue)
+        print(f"{path} is {'in order' if path.exists() else 'not there yet'}")
     return 1 if problems else 0
 
 

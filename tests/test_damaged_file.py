@@ -98,7 +98,7 @@ def assert_mended(gateway: Gateway, file: Path) -> None:
     assert len(list(file.parent.glob(ASIDE))) == 1
     assert len([line for line in said(gateway) if "was damaged" in line]) == 1, said(gateway)
     run = gateway.operate("queue", "verify")
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (run.returncode, run.stderr, run.stdout) == (0, "", f"{file} is in order\n")
 
 
 def readiness(gateway: Gateway) -> dict:
@@ -228,6 +228,12 @@ def test_a_log_of_garbage_costs_nothing_that_is_in_the_file(gateway, file):
     gateway.assert_delivered(queued, 30)
     gateway.assert_delivered(gateway.assert_accepted(event()))
     assert gateway.operate("queue", "verify").returncode == 0
+
+
+def test_a_file_that_is_not_there_is_not_in_order(gateway, tmp_path):
+    run = gateway.operate("queue", "verify")
+    said = f"{tmp_path}/queue.db is not there yet\n"
+    assert (run.returncode, run.stderr, run.stdout) == (0, "", said)
 
 
 def test_nobody_writes_to_the_old_file_once_it_is_set_aside(gateway, file):

@@ -209,3 +209,13 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(environ):
     )
     os.close(output)
     assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_a_full_disk_under_what_is_printed_is_said_in_a_line(environ):
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "gateway", "queue", "status"],
+            cwd=ROOT, env={**os.environ, **environ}, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    said = "personalize-gateway: [Errno 28] No space left on device\n"
+    assert (run.returncode, run.stderr) == (1, said)

@@ -69,11 +69,11 @@ class World:
         self._forwarders: list[Forwarder] = []
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, **more: Any) -> None:
         """A new forwarder; the one before it is gone."""
         self.forwarder = Forwarder(
             self.backend.outbox(), self.aws.send,
-            max_age=14 * A_DAY, clock=self.clock, report=self.conditions.append,
+            max_age=14 * A_DAY, clock=self.clock, report=self.conditions.append, **more,
         )  # fmt: skip
         self._forwarders.append(self.forwarder)
 
@@ -524,6 +524,19 @@ def test_stop_waits_no_longer_than_the_grace_for_a_call_that_hangs(world, monkey
     running.join()
     assert ids(drain(world.backend.outbox())) == names(12)
     running.gate.set()
+
+
+def test_stop_waits_for_no_turn_at_a_sites_rate(world):
+    world.restart(calls_per_second=lambda _site: 1 / A_DAY)
+    world.put("a")
+    world.put("b", user_id="u-1")  # a call of its own
+    running = threading.Thread(target=world.forwarder.run)
+    running.start()
+    eventually(lambda: world.delivered() == ["a"], "the first call is made")
+    world.forwarder.stop()
+    running.join(module.GRACE / 2)
+    assert not running.is_alive()
+    assert world.left() == ["b"]
 
 
 def test_stop_before_the_start_takes_nothing(world):

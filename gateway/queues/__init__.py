@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+RUN = 10  # records that `take` gives of a session at once: what fits into one PutEvents call
 SILENCE = 10.0  # seconds
 
 

@@ -13,9 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.queues import Taken
-
-RUN = 10  # records of a session taken at once: what fits into one PutEvents call
+from gateway.queues import RUN, Taken
 
 
 @dataclass

@@ -27,6 +27,11 @@ class Gate:
         # There where somebody met damage, which the forwarder by itself may never come upon.
         self.damage_note = Path(f"{path}-damage")
 
+    def remove(self) -> None:
+        """Leave no locks beside a file that is gone."""
+        self._read.unlink()
+        self._write.unlink()
+
     @contextmanager
     def open(self) -> Iterator[None]:
         """Use the file. Raises QueueUnavailable while it is being repaired."""

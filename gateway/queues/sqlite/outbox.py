@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.queues import Burial, Record, Release, Taken
+from gateway.queues import RUN, Burial, Record, Release, Taken
 from gateway.queues.sqlite import log
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.file import COLUMNS, Database, seen_tables
-from gateway.queues.sqlite.lines import RUN, Lines
+from gateway.queues.sqlite.lines import Lines
 from gateway.queues.sqlite.recovery import repair
 
 AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls

@@ -102,8 +102,7 @@ def _carry_over(aside: Path, path: Path) -> Recovery:
     database.drop_log()
     database.close()
     fresh.rename(path)
-    for lock in ("gate", "write"):
-        Path(f"{fresh}-{lock}.lock").unlink()
+    Gate(fresh).remove()
     return Recovery(aside, queued, dead)
 
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from gateway.queues import Record, Taken
+from gateway.queues import RUN, Record, Taken
 
-RUN = 10  # records of a session taken at once: what fits into one PutEvents call
 REMEMBERED = 10_000  # messages given back, of which it is known what was settled
 
 
