@@ -153,7 +153,7 @@ class Forwarder:
         self._reread()
         for site, pace in self._paces.items():
             pace.calls_per_second = self._calls_per_second(site)
-            pace.wait_until = self._clock()
+            pace.wait_until, pace.trouble = self._clock(), None
 
     def _pace(self, site: str) -> Pace:
         if site not in self._paces:

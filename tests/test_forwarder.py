@@ -526,6 +526,17 @@ def test_stop_waits_no_longer_than_the_grace_for_a_call_that_hangs(world, monkey
     running.gate.set()
 
 
+def test_a_reload_forgets_the_trouble_of_a_site_of_which_nothing_waits_any_more(world):
+    world.aws.rule = failing(Misconfigured("access_denied", "no"))
+    world.put("x")
+    world.until(lambda: world.conditions and world.conditions[-1].troubles, "it is in trouble")
+    world.steps(1, 15 * A_DAY)
+    world.until(world.dead, "what waited is too old")
+    world.forwarder.reload()
+    world.steps(2)
+    assert world.conditions[-1].troubles == {}
+
+
 def test_stop_waits_for_no_turn_at_a_sites_rate(world):
     world.restart(calls_per_second=lambda _site: 1 / A_DAY)
     world.put("a")
