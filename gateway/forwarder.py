@@ -1,7 +1,8 @@
 """The forwarder end: take → batch → send → settle, for each site at its own pace.
 
-One thread owns the queue and every decision; sending alone happens in threads, a few for each
-site, so that a site that is slow or broken holds up no other. (`forward` makes greenlets of them.)
+One thread owns the queue and every decision; sending alone happens in others, as many as are needed
+for all that is in flight, so that a site that is slow or broken holds up no other. (`forward` makes
+greenlets of them.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -89,7 +89,8 @@ class Forwarder:
         self._paces: dict[str, Pace] = {}
         self._repeats = Repeats(log, clock)
         self._rates = threading.Lock()
-        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._runs: queue.SimpleQueue[tuple[list[Taken], Outcome] | None] = queue.SimpleQueue()
+        self._runs_in_flight = self._senders = 0
         # Not a SimpleQueue, whose `get` may outwait its timeout for ever when a signal comes.
         self._outcomes: queue.Queue[Outcome] = queue.Queue()
         # What the queue is to be told next.
@@ -190,14 +191,21 @@ class Forwarder:
             else:
                 why = f"not delivered within {self._max_age:.0f} s"
                 self._buried.append(outcome.bury(item, "expired", why))
-        if site not in self._threads:
-            self._threads[site] = ThreadPoolExecutor(CALLS_AT_ONCE, f"send-{site}")
         self._pace(site).in_flight += 1
         self._events_in_flight += len(fresh)
-        self._threads[site].submit(self._deliver, fresh, outcome)
+        self._runs_in_flight += 1
+        if self._runs_in_flight > self._senders:
+            self._senders += 1
+            threading.Thread(target=self._keep_delivering, daemon=True).start()
+        self._runs.put((fresh, outcome))
+
+    def _keep_delivering(self) -> None:
+        """In a thread of its own."""
+        while (job := self._runs.get()) is not None:
+            self._deliver(*job)
 
     def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
-        """In a thread: make a session's calls, one after another, until one fails or we stop."""
+        """Make a session's calls, one after another, until one fails or we stop."""
         waiting = deque(batches.calls(run))
         while waiting and self._may_call(outcome.site):
             call = waiting.popleft()
@@ -245,6 +253,7 @@ class Forwarder:
         """Draw the conclusions: what becomes of each record, and how the site is faring."""
         pace, now = self._pace(outcome.site), self._clock()
         pace.in_flight -= 1
+        self._runs_in_flight -= 1
         self._events_in_flight -= outcome.events
         self._acked += outcome.delivered
         if outcome.delivered:
@@ -272,15 +281,12 @@ class Forwarder:
     def _finish(self) -> None:
         """Wait for what is in flight, as long as the grace lasts, and settle it."""
         deadline = time.monotonic() + GRACE
-        while self._in_flight() and time.monotonic() < deadline:
+        while self._runs_in_flight and time.monotonic() < deadline:
             self._gather(LINGER)
         try:
             self._settle()
         except QueueError as error:  # it stays queued, and is sent again with the same eventIds
             self._repeats.say(error.reason, str(error), "the queue")
-        for threads in self._threads.values():
-            threads.shutdown(wait=False, cancel_futures=True)
+        for _ in range(self._senders):
+            self._runs.put(None)
         self._outbox.close()
-
-    def _in_flight(self) -> int:
-        return sum(pace.in_flight for pace in self._paces.values())
