@@ -35,8 +35,8 @@ def on_starting(server):
         kept = LastValid(os.environ)
         require_secret_key(kept.settings)
     except SettingsError as error:
-        sys.stderr.write(f"personalize-gateway: {error}\n")  # at once: the log has a thread
-        sys.exit(1)
+        logs.aside(sys.stderr).drain()  # so that the reason comes last
+        sys.exit(f"personalize-gateway: {error}")
     # What the workers share is in a folder of its own, also where gunicorn gives up root for them.
     server.folder = tempfile.mkdtemp(prefix="personalize-gateway-")
     if server.cfg.uid != os.geteuid():

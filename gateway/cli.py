@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except (SettingsError, QueueError) as error:
-        sys.stderr.write(f"personalize-gateway: {error}\n")  # at once: the log has a thread
+        sys.stderr.write(f"personalize-gateway: {error}\n")  # in one piece: the log has a thread
         return 1
     except KeyboardInterrupt:
         return 130
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_no_more()
         return 141
     except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
         _print_no_more()
         sys.stderr.write(f"personalize-gateway: {error}\n")
         return 1

@@ -237,10 +237,12 @@ class Forwarder:
             seconds = self._pace(site).turn(self._clock())
         if seconds > 0:
             turn = time.monotonic() + seconds
-            while not self.stopping and (left := turn - time.monotonic()) > 0:
+            while (left := turn - time.monotonic()) > 0:
+                if self.stopping:
+                    return False
                 time.sleep(min(left, LINGER))
             self._paced(seconds)
-        return not self.stopping
+        return True
 
     def _gather(self, seconds: float) -> None:
         """Wait a little for an outcome, and judge all that are there."""

@@ -44,7 +44,7 @@ def formatter() -> logging.Formatter:
 
 
 def configure() -> None:
-    """Send the package's log to standard error. Call it before gevent patches threads."""
+    """Send the package's log to standard error."""
     handler = logging.StreamHandler(aside(sys.stderr))
     handler.setFormatter(formatter())
     logger = logging.getLogger("gateway")
@@ -68,7 +68,7 @@ def _left_out(count: int) -> str:
         "name": __name__,
         "levelno": logging.WARNING,
         "levelname": "WARNING",
-        "msg": f"log_stalled: {count} lines were left out, as nobody read the log",
+        "msg": f"log_stalled: {count} lines were left out, which came faster than they were read",
         "reason": "log_stalled",
         "left_out": count,
     }

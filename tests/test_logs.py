@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,7 +16,7 @@ from gateway.aside import WAITING
 from gateway.logs import Repeats, formatter, printable
 from gateway.sandbox.faults import Faults
 
-from .support import event, eventually
+from .support import ROOT, event, eventually
 
 
 def test_the_same_reason_is_logged_once_a_minute_with_a_count_of_the_rest(caplog):
@@ -96,8 +97,8 @@ class Pipe:
     """Where a process writes its log, for somebody who doesn't read it until told to."""
 
     def __init__(self) -> None:
-        reading, self.entry = os.pipe()
-        self._exit = os.fdopen(reading, encoding="utf-8")
+        self._exit, self.entry = os.pipe()
+        os.set_blocking(self._exit, False)
 
     def fill(self) -> None:
         """Until it takes no more, by a descriptor that alone never waits."""
@@ -108,14 +109,20 @@ class Pipe:
         os.close(own)
 
     def read_until(self, text: str) -> list[str]:
-        """The lines up to the first one that has this text."""
-        lines: list[str] = []
-        while not (lines and text in lines[-1]):
-            lines.append(self._exit.readline())
-        return lines
+        """The lines that came by when this text does."""
+        said = b""
+
+        def heard() -> bool:
+            nonlocal said
+            with suppress(BlockingIOError):
+                said += os.read(self._exit, 1 << 16)
+            return text.encode() in said
+
+        eventually(heard, f"{text} is in the log")
+        return said.decode().splitlines()
 
     def close(self) -> None:
-        self._exit.close()
+        os.close(self._exit)
         os.close(self.entry)
 
 
@@ -142,3 +149,43 @@ def test_nobody_waits_for_who_should_read_the_log(gateway, pipe):
     assert [line for line in said if '"who": "shop"' in line]  # the forwarder's
     pipe.fill()
     gateway.stop()  # asserts that every process has ended
+
+
+TALKATIVE = """
+import logging
+from gateway import logs
+logs.configure()
+for number in range(500): logging.getLogger("gateway.test").info("line %d", number)
+"""
+
+
+@pytest.mark.parametrize("threads", ["", "from gevent import monkey; monkey.patch_all()"])
+def test_a_process_that_ends_leaves_no_line_unwritten(threads):
+    script = f"from gateway import logs\n{threads}\n{TALKATIVE}"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, timeout=60, capture_output=True, text=True
+    )
+    said = [json.loads(line)["message"] for line in run.stderr.splitlines()]
+    assert said == [f"line {number}" for number in range(500)]
+
+
+def test_a_reader_that_wants_nobody_to_wait_gets_every_line_whole(pipe):
+    os.set_blocking(pipe.entry, False)  # for all who have it
+    pipe.fill()
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{TALKATIVE}\nprint('Told', flush=True); input()"],
+        cwd=ROOT, stderr=pipe.entry, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == b"Told\n"
+        said = pipe.read_until("line 499")
+        process.stdin.write(b"\n")
+    assert [json.loads(line)["message"] for line in said if line] == [
+        f"line {number}" for number in range(500)
+    ]
+
+
+def test_what_nobody_reads_keeps_no_process_from_ending(pipe):
+    pipe.fill()
+    subprocess.run([sys.executable, "-c", TALKATIVE], cwd=ROOT, stderr=pipe.entry, timeout=30)
