@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import requests
 
+from gateway.queues.sqlite.file import Database
 from gateway.sandbox import Faults, Sandbox
 
+from .queue_contract import SqliteBackend, drain, ids, record
 from .support import ROOT, Gateway, beacon, event, eventually
 
 DISK_BYTES = 12 << 20
@@ -37,7 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     command = ["mount", "-t", "tmpfs", "-o", options, "gateway-test", folder]
     subprocess.run([*sudo, *command], check=True)
     yield folder
-    subprocess.run([*sudo, "umount", folder], check=True)
+    subprocess.run([*sudo, "umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture
@@ -116,6 +118,22 @@ def queued(gateway: Gateway) -> int:
         cwd=ROOT, env=gateway.environ, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(run.stdout)["queued"]
+
+
+def test_what_is_stored_is_acknowledged_where_its_log_finds_no_room_to_be_folded(disk):
+    backend = SqliteBackend(disk)
+    inbox = backend.inbox()
+    stored = [record(event=TEXT) for _ in range(500)]
+    inbox.put(stored)
+    with closing(Database(backend.path, "FULL")) as database:
+        database.fold_log(0)  # the log is written over from now on
+    ballast = fill(disk)
+    for _ in range(4):  # each but the first is long enough for a look at the log
+        more = [record(event=TEXT) for _ in range(50)]
+        assert inbox.put(more) == [True] * 50
+        stored += more
+    ballast.unlink()
+    assert ids(drain(backend.outbox())) == ids(stored)
 
 
 @pytest.mark.parametrize(

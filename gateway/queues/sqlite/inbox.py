@@ -10,7 +10,7 @@ from hashlib import blake2b
 from itertools import compress
 from pathlib import Path
 
-from gateway.queues import QueueFull, Record
+from gateway.queues import QueueFull, QueueUnavailable, Record
 from gateway.queues.group_commit import GroupCommit, off_the_loop, unheard
 from gateway.queues.sqlite.file import INSERT, Database, seen_tables
 
@@ -93,7 +93,8 @@ class SqliteInbox:
             db.executemany(INSERT, compress(records, new))
         self._unlooked += sum(len(record.event) for record in records)
         if looks:
-            database.fold_log(NEGLECTED_LOG_BYTES)
+            with suppress(QueueUnavailable):  # all is stored: whoever comes next meets it
+                database.fold_log(NEGLECTED_LOG_BYTES)
         return new
 
 
