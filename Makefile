@@ -24,7 +24,7 @@ run: venv
 
 test: .venv/.installed-test
 	@tests/install-browsers.sh
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 4 --dist loadfile
 
 # Prints tables, writes bench/results/, in some 15 minutes. MEASURES chooses some: see bench/__main__.py.
 bench: .venv/.installed-test

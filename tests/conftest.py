@@ -22,25 +22,6 @@ from .support import Gateway, Start, Stored, environment, write_sites
 secrecy.watch()
 
 
-# By file, those that take minutes first: begun last, they would run alone while a core is idle.
-LONG = (
-    "test_sqs",
-    "test_snippet_delivery",
-    "test_openapi",
-    "test_snippet",
-    "test_queue_sqlite",
-    "test_sdks",
-    "test_deploy",
-    "test_conservation",
-    "test_snippet_chance",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ranks = {name: rank for rank, name in enumerate(LONG)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
     """A test that tells a secret fails, whatever it tests."""
