@@ -170,6 +170,7 @@ def _settled(gateway: Gateway, acknowledged: dict[str, Any]) -> dict[str, dict[s
     while (left := missing()) and time.monotonic() < deadline:
         for site in ("shop", "servers"):
             _post_good_one(gateway, site)
+        time.sleep(0.5)  # this process is the sandbox's too, which has calls to answer
     assert not left, [acknowledged[name] for name in left]
     return dead_letters(gateway)
 

@@ -227,7 +227,9 @@ class Gateway:
 
     def metric(self, name: str) -> float:
         """One series' value at `/metrics`; 0 where it isn't there yet."""
-        lines = requests.get(f"{self.url}/metrics", headers=ADMIN, timeout=10).text.splitlines()
+        answer = requests.get(f"{self.url}/metrics", headers=ADMIN, timeout=10)
+        assert answer.ok, answer.text
+        lines = answer.text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def _answers(self) -> bool:

@@ -57,6 +57,15 @@ def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
     assert counted.metric('gateway_events_refused_total{reason="invalid_event",site="shop"}') == 1
 
 
+def test_a_process_that_has_just_begun_to_count_spoils_no_scrape(gateway, tmp_path):
+    counters = tmp_path / "counters"
+    counters.mkdir()
+    gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN, PROMETHEUS_MULTIPROC_DIR=str(counters))
+    gateway.assert_accepted(event())
+    (counters / "counter_web-9.db").touch()  # its counters' file, for its first microseconds
+    assert gateway.metric('gateway_events_accepted_total{site="shop"}') == 1
+
+
 def test_a_scrape_that_takes_its_time_holds_up_no_event(gateway, tmp_path):
     counters = tmp_path / "counters"
     counters.mkdir()
