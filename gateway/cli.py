@@ -26,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except (SettingsError, QueueError) as error:
-        sys.stderr.write(f"personalize-gateway: {error}\n")  # in one piece: the log has a thread
-        return 1
+        return _failed(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `… | head` has seen enough
@@ -37,9 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno != errno.ENOSPC:
             raise
         _print_no_more()
-        sys.stderr.write(f"personalize-gateway: {error}\n")
-        return 1
+        return _failed(error)
     return status
+
+
+def _failed(error: Exception) -> int:
+    sys.stderr.write(f"personalize-gateway: {error}\n")  # in one piece: the log has a thread
+    return 1
 
 
 def _print_no_more() -> None:

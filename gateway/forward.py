@@ -20,11 +20,11 @@ from gateway.strict_schema import SettingsError
 if TYPE_CHECKING:
     from gateway.forwarder import Forwarder
 
-log = logging.getLogger(__name__)
-
 PARENT_SECONDS = 0.2  # between looks whether the parent lives
 YIELDING = 5  # niceness: storing comes first, and calls fill up where there is a backlog
 TURN_SECONDS = 0.5  # between looks whether the queue has become free
+
+log = logging.getLogger(__name__)
 
 
 def add_command(commands: Any) -> None:
@@ -45,12 +45,12 @@ def run(options: argparse.Namespace) -> int:
     if options.beside:
         processes.count_as("forwarder")
         os.nice(YIELDING)
-    logs.configure()
     _become_greenlets()
     from gateway import delivery, metering
     from gateway.last_valid import LastValid
     from gateway.trail import open_trail
 
+    logs.configure()
     kept = LastValid(os.environ)
     lease, outbox = open_outbox(kept.settings, once=options.once)
     trail = open_trail(kept.settings)
