@@ -23,6 +23,7 @@ from werkzeug import exceptions
 SPARE = 0.1  # of the connections, which those that were told to go may still hold
 IDLE = 1.0  # seconds without a request after which an ending worker parts with a connection
 DRAINED = 65536  # bytes of a body that are worth reading for the sake of the next request
+LINGERED = 2**23  # bytes that are thrown away so that who sends all before reading sees the answer
 
 # Whatever else is wrong with a request's framing is a 400.
 ANSWERS = {
@@ -100,8 +101,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             return super().handle_request(listener_name, req, sock, addr)
         finally:
             if req.body.failed or req.must_close:
-                # Closed at once, with something unread, the answer might never be seen.
-                util.close_graceful(sock)
+                self._linger(sock)
             if sock in self._waiting:
                 self._waiting[sock] = time.monotonic()
 
@@ -113,7 +113,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             return
         refusal = ANSWERS.get(type(exc), exceptions.BadRequest)
         util.write_nonblock(client, self._answer(refusal()))
-        util.close_graceful(client)
+        self._linger(client)
 
     def _answer(self, error: exceptions.HTTPException) -> bytes:
         """The application's answer to an error that it has not met itself."""
@@ -123,6 +123,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         lines = [f"HTTP/1.1 {response.status}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         return "\r\n".join([*lines, "", ""]).encode() + response.get_data()
+
+    def _linger(self, connection: socket) -> None:
+        """Close, in two seconds at most: at once, with something unread, would reset it."""
+        util.close_graceful(connection, max_drain=LINGERED)
 
     def _part_with(self, connection: socket, how: int) -> None:
         self._waiting.pop(connection)
