@@ -8,14 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway import isolation, logs, processes
+from gateway.forward.supervisor import Supervisor
 from gateway.last_valid import Copy, LastValid
 from gateway.settings import require_secret_key
 from gateway.strict_schema import SettingsError
-from gateway.supervisor import Supervisor
+from gateway.telemetry import logs, processes
+from gateway.web import isolation
 
 wsgi_app = "wsgi:app"
-worker_class = "gateway.worker.Worker"  # gevent; sync and gthread work too, behind a proxy
+worker_class = "gateway.web.worker.Worker"  # gevent; sync and gthread work too, behind a proxy
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 graceful_timeout = 10  # requests take milliseconds; idle connections are kept no longer
 keepalive = 75  # seconds; longer than the idle time-out of common load balancers
@@ -25,7 +26,7 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers = {}
 control_socket_disable = True
-logger_class = "gateway.gunicorn_log.Log"
+logger_class = "gateway.telemetry.gunicorn_log.Log"
 
 
 def on_starting(server):

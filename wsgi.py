@@ -2,9 +2,9 @@
 
 import os
 
-from gateway import logs
 from gateway.app import create_app
 from gateway.settings import load
+from gateway.telemetry import logs
 
 logs.configure()
 app = create_app(load(os.environ))

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from bench.backlog import bound, fill
 from bench.report import Figure
 from bench.servers import NOWHERE, environ, resident_mib
-from gateway.forwarder import Forwarder
+from gateway.forward.forwarder import Forwarder
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from tests.support import Gateway

@@ -10,26 +10,18 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import (
-    admin,
-    collect,
-    cors,
-    demo,
-    demo_site,
-    health,
-    logs,
-    metrics,
-    readiness,
-    static_files,
-)
-from gateway.guard import Guard
+from gateway.demo import shop
+from gateway.demo import site as demo_site
 from gateway.last_valid import problem_of
-from gateway.ledger import Ledger
 from gateway.queues.urls import delivery_condition, open_inbox
-from gateway.rates import Rates
-from gateway.refusals import Refusal
 from gateway.settings import Settings, require_secret_key
-from gateway.trail import open_trail
+from gateway.telemetry import logs, metrics, readiness
+from gateway.telemetry.trail import open_trail
+from gateway.web import admin, collect, cors, health, static_files
+from gateway.web.guard import Guard
+from gateway.web.ledger import Ledger
+from gateway.web.rates import Rates
+from gateway.web.refusals import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +33,9 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     inbox = open_inbox(settings, metrics.committed)
     if settings.demo:
-        shop = demo_site.among(settings.sites)
-        inbox = window = demo.Window(inbox, shop.key)
-        app.register_blueprint(demo.blueprint(shop, window, settings.demo))
+        site = demo_site.among(settings.sites)
+        inbox = window = shop.Window(inbox, site.key)
+        app.register_blueprint(shop.blueprint(site, window, settings.demo))
     ledger = Ledger(open_trail(settings))
     rates = Rates(settings.rate_limit_storage, settings.secret_keys[0])
     app.register_blueprint(

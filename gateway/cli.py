@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["put-events"]:  # its options are AWS CLI's, and so is its parser
-        from gateway import put_events
+        from gateway.commands import put_events
 
         return put_events.main(arguments[1:])
     from gateway.queues import QueueError
@@ -51,7 +51,7 @@ def _print_no_more() -> None:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway import check, forget, forward, operate, trace
+    from gateway.commands import check, forget, forward, operate, trace
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -86,8 +86,8 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
 
 def _snippet(options: argparse.Namespace) -> int:
     from gateway.settings import load
-    from gateway.snippet import tag
     from gateway.strict_schema import SettingsError
+    from gateway.web.snippet import tag
 
     settings = load(os.environ)
     if options.site not in settings.sites:
@@ -97,7 +97,7 @@ def _snippet(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from gateway.launch import launch
+    from gateway.commands.run import launch
 
     return launch(options.port)
 

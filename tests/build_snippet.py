@@ -11,7 +11,7 @@ from pathlib import Path
 import minify
 from whitenoise.compress import Compressor
 
-from gateway.snippet import RELEASES, STATIC, pinned_name
+from gateway.web.snippet import RELEASES, STATIC, pinned_name
 
 NUMBER = re.compile(r"^ +const ([A-Z_]+) = ([\d.e]+);.*\n", re.MULTILINE)
 

@@ -17,8 +17,9 @@ import atheris
 from werkzeug.datastructures import MultiDict
 
 with atheris.instrument_imports(include=["gateway"]):
-    from gateway import events, origins, pixel, rates, strict_json
-    from gateway.sessions import Session, Sessions
+    from gateway import events, origins, strict_json
+    from gateway.web import pixel, rates
+    from gateway.web.sessions import Session, Sessions
 
 from .malformed import Attacker
 from .nasty import JSONS, TEXTS

@@ -26,7 +26,7 @@ from gateway.fields import (
     Text,
     Timestamp,
 )
-from gateway.refusals import TYPES
+from gateway.web.refusals import TYPES
 
 from . import openapi_admin
 from .support import ROOT

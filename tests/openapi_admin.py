@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.trail.reader import CHART_SECONDS, LIVES, Wanted
+from gateway.telemetry.trail.reader import CHART_SECONDS, LIVES, Wanted
 
 Json = dict[str, Any]
 

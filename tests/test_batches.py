@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batches import CALL_EVENTS, Call, calls, halves, runs
+from gateway.forward.batches import CALL_EVENTS, Call, calls, halves, runs
 from gateway.queues import Taken
 
 from .queue_contract import record

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.check import aws
 from gateway.cli import main
+from gateway.commands.check import aws
 from gateway.sandbox import Sandbox
 
 from .support import ROOT, TRACKING_ID, write_sites

@@ -17,7 +17,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.sessions import Session, Sessions
+from gateway.web.sessions import Session, Sessions
 
 from .support import (
     ORIGIN,

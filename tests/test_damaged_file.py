@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from gateway.forwarder import Forwarder
+from gateway.forward.forwarder import Forwarder
 from gateway.queues import QueueUnavailable
 from gateway.queues.sqlite.file import seen_tables
 from gateway.queues.sqlite.inbox import SqliteInbox
@@ -107,7 +107,8 @@ def readiness(gateway: Gateway) -> dict:
 
 def said(gateway: Gateway) -> list[str]:
     """What the forwarder had to say."""
-    return [line for line in gateway.log.read_text().splitlines() if "gateway.forwarder" in line]
+    lines = gateway.log.read_text().splitlines()
+    return [line for line in lines if "gateway.forward.forwarder" in line]
 
 
 @pytest.mark.parametrize("_round", range(2))

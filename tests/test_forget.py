@@ -16,7 +16,7 @@ from gateway.queues import Condition
 from gateway.queues.sqlite.file import COLUMNS
 from gateway.queues.urls import open_outbox
 from gateway.settings import Settings
-from gateway.trail.reader import TrailReader, Wanted
+from gateway.telemetry.trail.reader import TrailReader, Wanted
 
 from .support import Start, Stored, beacon, event, eventually, post
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from gateway import forwarder as module
-from gateway.batches import Call, CallFailed, Misconfigured, Refused, Retry
-from gateway.forwarder import Forwarder
+from gateway.forward import forwarder as module
+from gateway.forward.batches import Call, CallFailed, Misconfigured, Refused, Retry
+from gateway.forward.forwarder import Forwarder
 from gateway.queues import Condition, DeadLetter, Record
 
 from .queue_contract import SqliteBackend, drain, ids, record
@@ -669,7 +669,7 @@ def test_everything_at_once_loses_nothing(world):
 SIGNALLED = """
 import signal, sys
 from pathlib import Path
-from gateway.forwarder import Forwarder
+from gateway.forward.forwarder import Forwarder
 from gateway.queues.sqlite.outbox import SqliteOutbox
 
 outbox = SqliteOutbox(Path(sys.argv[1]), dedupe_seconds=60)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.trail.reader import TrailReader
+from gateway.telemetry.trail.reader import TrailReader
 
 from .malformed import Attacker
 from .support import ADMIN_TOKEN, ROOT, SITES, Gateway, event, eventually, write_sites

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway.bots import is_bot
-from gateway.rates import Rates, network
 from gateway.settings import Settings
+from gateway.web.bots import is_bot
+from gateway.web.rates import Rates, network
 
 from .support import (
     ORIGIN,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.metering import SILENT_SECONDS
+from gateway.forward.metering import SILENT_SECONDS
 from gateway.sandbox import Sandbox
 
 from .sqs_cluster import Forwarder

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from gateway.app import create_app
 from gateway.settings import load
-from gateway.trail.reader import TrailReader, Wanted
+from gateway.telemetry.trail.reader import TrailReader, Wanted
 
 from .support import ADMIN_TOKEN, ORIGIN, beacon, event, eventually, post
 

@@ -233,16 +233,16 @@ def test_a_log_in_ends_with_its_hour_or_the_token(
     other = create_app(load({**environ, "GATEWAY_ADMIN_TOKEN": "another"})).test_client()
     assert other.get("/inspect/events", headers=cookie).status_code == 401
     assert "Set-Cookie" not in visitor.get("/inspect/numbers", headers=cookie).headers
-    monkeypatch.setattr("gateway.guard.RENEW_AFTER", -1)
+    monkeypatch.setattr("gateway.web.guard.RENEW_AFTER", -1)
     assert "Set-Cookie" in visitor.get("/inspect/numbers", headers=cookie).headers
-    monkeypatch.setattr("gateway.guard.LONGEST", -1)
+    monkeypatch.setattr("gateway.web.guard.LONGEST", -1)
     assert visitor.get("/inspect/events", headers=cookie).status_code == 401
 
 
 def test_who_guesses_the_token_is_not_told_any_more_and_others_are_let_in(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.rates.ThisMinute._turn", lambda _: None)  # the minute never ends
+    monkeypatch.setattr("gateway.web.rates.ThisMinute._turn", lambda _: None)
     settings = load({**environ, "GATEWAY_ADMIN_TOKEN": TOKEN, "GATEWAY_TRUSTED_PROXIES": "1"})
     client = create_app(settings).test_client(use_cookies=False)
     guesser, other = ({"X-Forwarded-For": f"192.0.2.{n}"} for n in (7, 8))

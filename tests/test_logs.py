@@ -12,9 +12,9 @@ from contextlib import closing, suppress
 
 import pytest
 
-from gateway.aside import WAITING
-from gateway.logs import Repeats, formatter, printable
 from gateway.sandbox.faults import Faults
+from gateway.telemetry.aside import WAITING
+from gateway.telemetry.logs import Repeats, formatter, printable
 
 from .support import ROOT, event, eventually
 
@@ -153,7 +153,7 @@ def test_nobody_waits_for_who_should_read_the_log(gateway, pipe):
 
 TALKATIVE = """
 import logging
-from gateway import logs
+from gateway.telemetry import logs
 logs.configure()
 for number in range(500): logging.getLogger("gateway.test").info("line %d", number)
 """
@@ -161,7 +161,7 @@ for number in range(500): logging.getLogger("gateway.test").info("line %d", numb
 
 @pytest.mark.parametrize("threads", ["", "from gevent import monkey; monkey.patch_all()"])
 def test_a_process_that_ends_leaves_no_line_unwritten(threads):
-    script = f"from gateway import logs\n{threads}\n{TALKATIVE}"
+    script = f"from gateway.telemetry import logs\n{threads}\n{TALKATIVE}"
     run = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, timeout=60, capture_output=True, text=True
     )

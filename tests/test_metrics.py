@@ -17,10 +17,10 @@ import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import State, exposition
 from gateway.queues import Condition, QueueError, Status
-from gateway.readiness import Complaint, Health
 from gateway.sandbox import Faults
+from gateway.telemetry.metrics import State, exposition
+from gateway.telemetry.readiness import Complaint, Health
 
 from .support import (
     ADMIN,

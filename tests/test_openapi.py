@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gateway.app import create_app
-from gateway.refusals import TYPES
 from gateway.settings import Settings
+from gateway.web.refusals import TYPES
 
 from . import openapi
 from .support import ROOT, SITES, Gateway, write_sites

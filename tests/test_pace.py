@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.batches import CallFailed, Misconfigured, Retry
-from gateway.pace import Pace
+from gateway.forward.batches import CallFailed, Misconfigured, Retry
+from gateway.forward.pace import Pace
 from gateway.queues import Burial, Taken
 
 from .queue_contract import record

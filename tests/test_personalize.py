@@ -21,10 +21,10 @@ from botocore.utils import parse_to_aware_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import personalize
-from gateway.batches import Call, CallFailed, Misconfigured, Refused, Retry
 from gateway.fields import LAST_SECOND
-from gateway.personalize import Personalize
+from gateway.forward import personalize
+from gateway.forward.batches import Call, CallFailed, Misconfigured, Refused, Retry
+from gateway.forward.personalize import Personalize
 from gateway.queues import Taken
 from gateway.sandbox import Faults, Sandbox
 from gateway.sites import Site, read_sites

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import put_events
+from gateway.commands import put_events
 
 from .support import TRACKING_ID
 
@@ -79,7 +79,7 @@ def test_a_yaml_skeleton_filled_in_is_sent(put, capsys, called):
 )
 def test_what_sends_nothing_is_quick_for_want_of_boto3(args):
     script = (
-        "import sys; from gateway import put_events; put_events.main(sys.argv[1:]); "
+        "import sys; from gateway.commands import put_events; put_events.main(sys.argv[1:]); "
         "assert not {'boto3', 'botocore.client', 'marshmallow', 'flask'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, *args], check=True, capture_output=True)

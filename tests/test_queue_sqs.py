@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway import metering
 from gateway.cli import main
+from gateway.forward import metering
 from gateway.queues import Burial, Condition, QueueUnavailable, Status
 from gateway.queues.sqs import admin, wire
 from gateway.queues.sqs.client import Queue
@@ -19,7 +19,7 @@ from gateway.queues.sqs.held import Message
 from gateway.queues.sqs.receiver import redrive_target
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
-from gateway.trail import Trail
+from gateway.telemetry.trail import Trail
 
 from . import queue_contract as contract
 from .queue_contract import drain, everywhere, ids, record, take_all

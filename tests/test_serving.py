@@ -13,7 +13,7 @@ import sys
 import pytest
 import requests
 
-from gateway.forward import YIELDING
+from gateway.commands.forward import YIELDING
 from gateway.sandbox import Faults
 
 from .support import (

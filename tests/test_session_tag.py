@@ -63,7 +63,7 @@ def test_events_that_waited_join_the_session_they_happened_in(
 ) -> None:
     now = time.time()
     first = tag(post(client))
-    monkeypatch.setattr("gateway.collect.time.time", lambda: now + 5 * HOUR)
+    monkeypatch.setattr("gateway.web.collect.time.time", lambda: now + 5 * HOUR)
     late = post(client, beacon(event(sentAt=now + 60), session=first))
     assert late.status_code == 204
     assert "X-Gateway-Session" not in late.headers

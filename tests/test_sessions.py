@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.sessions import LATEST, LONGEST, LONGEST_VISIT, Claims, Session, Sessions, Visit
+from gateway.web.sessions import LATEST, LONGEST, LONGEST_VISIT, Claims, Session, Sessions, Visit
 
 NOW = 1_763_880_000.75
 MINUTES = 30

@@ -13,7 +13,7 @@ import requests
 from selenium.webdriver import Chrome
 
 from gateway.sandbox import Sandbox
-from gateway.snippet import tag
+from gateway.web.snippet import tag
 
 from .browser import chromium, complaints
 from .support import ROOT, Gateway, eventually, write_sites

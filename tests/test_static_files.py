@@ -10,7 +10,7 @@ import brotli
 import pytest
 from flask.testing import FlaskClient
 
-from gateway.snippet import RELEASES, STATIC, STUB, integrity, newest, pinned_name, tag
+from gateway.web.snippet import RELEASES, STATIC, STUB, integrity, newest, pinned_name, tag
 
 from .support import ROOT
 

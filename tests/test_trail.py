@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import metrics
 from gateway.queues import Record
-from gateway.redact import MASK, Redactor
-from gateway.trail import file, steps, writer
-from gateway.trail.reader import TrailReader, Wanted
+from gateway.telemetry import metrics
+from gateway.telemetry.redact import MASK, Redactor
+from gateway.telemetry.trail import file, steps, writer
+from gateway.telemetry.trail.reader import TrailReader, Wanted
 
 from .support import eventually
 

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from gateway.snippet import STUB
+from gateway.web.snippet import STUB
 
 from ..support import ROOT
 

@@ -1,0 +1,56 @@
+"""The machine's clock against AWS's: signatures are refused where they are minutes apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from botocore.exceptions import BotoCoreError
+
+from gateway.commands.check.aws import REMEDIES
+from gateway.commands.check.finding import Finding
+from gateway.forward.personalize import session
+from gateway.settings import Settings
+
+TOLERANCE = 60.0  # seconds; AWS's own is five minutes
+PATIENCE = 10.0  # seconds
+SET_IT = "Set it by NTP: timedatectl set-ntp true, or chrony"
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """One, by the answer of the first site's PutEvents endpoint to a request of nothing."""
+    site = next(iter(settings.sites.values()))
+    try:
+        client = session(site).client(
+            "personalize-events", region_name=site.region, endpoint_url=site.endpoint_url
+        )
+    except BotoCoreError:  # no region, no such profile: that has been told
+        return
+    try:
+        theirs = _date_of(client.meta.endpoint_url)
+    except (OSError, ValueError) as error:
+        text = f"not compared: {error}"
+        yield Finding("clock", False, text, REMEDIES["unreachable"])
+        return
+    off = time.time() - theirs
+    if abs(off) > TOLERANCE:
+        which = "ahead of" if off > 0 else "behind"
+        yield Finding("clock", False, f"{abs(off):.0f} s {which} AWS's", SET_IT)
+    else:
+        yield Finding("clock", True, f"within {TOLERANCE:.0f} s of AWS's")
+
+
+def _date_of(url: str) -> float:
+    """The Date of any answer, epoch seconds. Raises OSError or ValueError."""
+    request = Request(url, method="HEAD")  # noqa: S310 - boto3's endpoint
+    try:
+        with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+            date = answer.headers["Date"]
+    except HTTPError as error:
+        date = error.headers["Date"]
+    except URLError as error:
+        raise OSError(str(error.reason)) from error
+    return parsedate_to_datetime(date or "").timestamp()

@@ -1,0 +1,47 @@
+"""The environment, setting by setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gateway.commands.check.finding import Finding
+from gateway.settings import KUBERNETES, EnvironmentSchema
+from gateway.strict_schema import SettingsError, checked
+
+SECRET = {"GATEWAY_SECRET_KEY", "GATEWAY_ADMIN_TOKEN"}
+SHORTEST_SECRET = 16  # characters
+NEW_SECRET = "python3 -c 'import secrets; print(secrets.token_hex())' makes one"  # noqa: S105
+
+
+def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """One for each setting, and one for each name that is none."""
+    fields = EnvironmentSchema().fields
+    for name, field in sorted((str(one.data_key), one) for one in fields.values()):
+        if name in environ:
+            yield _given(name, environ[name])
+        elif name == "GATEWAY_SECRET_KEY":
+            yield Finding(
+                name, True, "not set", f"The web end does not start without; {NEW_SECRET}"
+            )
+        else:
+            default = field.metadata.get("default", field.load_default)
+            yield Finding(
+                name, True, "not set" if default in (None, ()) else f"{default} (default)"
+            )
+    known = {field.data_key for field in fields.values()}
+    for name in sorted(set(environ) - known):
+        if name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name):
+            yield _given(name, environ[name])
+
+
+def _given(name: str, value: str) -> Finding:
+    try:
+        checked(EnvironmentSchema(), {name: value}, "the environment")
+    except SettingsError as error:
+        text = str(error).removeprefix("the environment: ").removeprefix(f"{name}: ")
+        return Finding(name, False, text, "docs/settings.md lists every setting and its values")
+    if name not in SECRET:
+        return Finding(name, True, value)
+    if min(len(key.strip()) for key in value.split(",")) < SHORTEST_SECRET:
+        return Finding(name, True, "set", f"It is short enough to be guessed; {NEW_SECRET}")
+    return Finding(name, True, "set")

@@ -1,0 +1,76 @@
+"""The sites file, and what can be told of each site without asking anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from gateway.commands.check.finding import Finding
+from gateway.settings import Settings
+from gateway.sites import Site
+from gateway.strict_schema import SettingsError
+
+LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
+TRACKING_ID = (
+    "aws personalize describe-event-tracker --event-tracker-arn … --query eventTracker.trackingId"
+)
+
+
+def of_file(error: SettingsError) -> Finding:
+    """For a file that is not valid, or settings that contradict one another."""
+    return Finding(
+        "sites file" if "[sites" in str(error) or "GATEWAY_SITES" in str(error) else "settings",
+        False,
+        str(error),
+        "Mend that and check again; docs/settings.md lists every key and setting",
+    )
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """The file, and each site's tracking ID, origins and cookie."""
+    yield Finding("sites file", True, f"{settings.sites_file}: {', '.join(settings.sites)}")
+    for site in settings.sites.values():
+        yield _tracking_id(site)
+        yield _origins(site)
+        yield _cookie(site, settings.public_url)
+
+
+def _tracking_id(site: Site) -> Finding:
+    what = f"site {site.key}: tracking ID"
+    if site.tracking_id.startswith("arn:"):
+        return Finding(what, False, "an ARN, not a tracking ID", f"Get it with: {TRACKING_ID}")
+    if "…" in site.tracking_id or "..." in site.tracking_id:
+        return Finding(what, False, "an example, cut short", f"Get yours with: {TRACKING_ID}")
+    return Finding(what, True, site.tracking_id)
+
+
+def _origins(site: Site) -> Finding:
+    what, text = f"site {site.key}: origins", ", ".join(site.origins) or "none"
+    if not site.origins and not site.allow_missing_origin:
+        remedy = "Name the pages' origins, or, for servers alone, set allow_missing_origin = true"
+        return Finding(what, False, "none, so nobody may send", remedy)
+    plain = [one for one in site.origins if one.startswith("http:") and not _is_local(one)]
+    if plain:
+        return Finding(
+            what, True, text, f"{plain[0]} is not https: its events can be read on the way"
+        )
+    return Finding(what, True, text)
+
+
+def _cookie(site: Site, public_url: str) -> Finding:
+    what, host = f"site {site.key}: cookie", urlsplit(public_url).hostname or ""
+    domain = (site.cookie_domain or "").lstrip(".").lower()
+    if _is_local(public_url):
+        remedy = "Set GATEWAY_PUBLIC_URL to the address that browsers use, to have this checked"
+        return Finding(what, True, f"for {host}", remedy)
+    if domain and host != domain and not host.endswith(f".{domain}"):
+        text = f"cookie_domain {domain} does not cover {host}, so browsers refuse it"
+        return Finding(what, False, text, f"Leave cookie_domain out, or name a domain above {host}")
+    if site.cookie_samesite == "None" and public_url.startswith("http:"):
+        text = 'cookie_samesite = "None" without https, so browsers refuse it'
+        return Finding(what, False, text, 'Serve the gateway on https, or use "Lax"')
+    return Finding(what, True, f"for {domain or host}, SameSite={site.cookie_samesite}")
+
+
+def _is_local(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in LOCAL

@@ -1,0 +1,51 @@
+"""Put a request's events into the queue without HTTP, for `put-events --enqueue`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import uuid4
+
+from gateway import events
+from gateway.commands import progress
+from gateway.queues import Record
+from gateway.queues.urls import open_inbox
+from gateway.settings import load
+from gateway.sites import Site, find_site
+from gateway.strict_schema import SettingsError
+
+
+def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:
+    """Store the events durably; raise SettingsError, InvalidRequest or QueueError."""
+    settings = load(environ)
+    site = find_site(settings.sites, request.tracking_id)
+    if site is None:
+        raise SettingsError(f"no site has the trackingId {request.tracking_id!r}")
+    assert request.session_id is not None  # noqa: S101 - the command requires it
+    now = time.time()
+    accepted = _accepted(request, site, now)
+    inbox = open_inbox(settings)
+    who = site.key, request.session_id, request.user_id
+    inbox.put([Record(*who, one.event_id, one.sent, one.received, now) for one in accepted])
+
+
+def _accepted(request: events.Request, site: Site, now: float) -> list[events.Event]:
+    """All of the events, or InvalidRequest; they may be many."""
+    accepted: list[events.Event] = []
+    errors: dict[int, events.Errors] = {}
+    with progress.bar("Checking", len(request.event_list)) as bar:
+        for start in range(0, len(request.event_list), events.EVENTS_A_REQUEST):
+            part = request.event_list[start : start + events.EVENTS_A_REQUEST]
+            fit, wrong = events.accept(
+                replace(request, event_list=part),
+                event_types=site.event_types,
+                now=now,
+                new_id=lambda: str(uuid4()),
+            )
+            accepted += fit
+            errors |= {start + index: why for index, why in wrong.items()}
+            bar.update(len(part))
+    if errors:
+        raise events.InvalidRequest("not every event is valid", {"eventList": errors})
+    return accepted

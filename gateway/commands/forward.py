@@ -1,0 +1,125 @@
+"""`forward`: delivers the queue, beside gunicorn or by itself, until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from gateway.commands import progress
+from gateway.queues import Lease
+from gateway.queues.urls import open_outbox, queue_status
+from gateway.settings import Settings
+from gateway.strict_schema import SettingsError
+from gateway.telemetry import logs, processes
+
+if TYPE_CHECKING:
+    from gateway.forward.forwarder import Forwarder
+
+PARENT_SECONDS = 0.2  # between looks whether the parent lives
+YIELDING = 5  # niceness: storing comes first, and calls fill up where there is a backlog
+TURN_SECONDS = 0.5  # between looks whether the queue has become free
+
+log = logging.getLogger(__name__)
+
+
+def add_command(commands: Any) -> None:
+    """Declare the command."""
+    forward = commands.add_parser("forward", help="deliver the queue until stopped")
+    forward.add_argument("--once", action="store_true", help="deliver what is there, then exit")
+    forward.add_argument(
+        "--beside", type=int, metavar="PID", help="stop when this parent process is gone"
+    )
+    forward.add_argument(
+        "--metrics-port", type=int, metavar="N", help="answer /metrics and /healthz on this port"
+    )
+    forward.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Deliver; the exit status."""
+    if options.beside:
+        processes.count_as("forwarder")
+        os.nice(YIELDING)
+    _become_greenlets()
+    from gateway.forward import delivery, metering
+    from gateway.last_valid import LastValid
+    from gateway.telemetry.trail import open_trail
+
+    logs.configure()
+    kept = LastValid(os.environ)
+    lease, outbox = open_outbox(kept.settings, once=options.once)
+    trail = open_trail(kept.settings)
+    pulse = metering.Pulse(kept.settings, lease.report, trail)
+    forwarder = delivery.assemble(kept, outbox, trail, pulse)
+    if options.metrics_port is not None:
+        try:
+            metering.serve(options.metrics_port, pulse)
+        except (OSError, OverflowError) as error:
+            raise SettingsError(f"--metrics-port {options.metrics_port}: {error}") from None
+    _obey_signals(forwarder)
+    if options.beside:
+        threading.Thread(target=_stop_with, args=[options.beside, forwarder], daemon=True).start()
+    if options.once:
+        return _once(kept.settings, lease, forwarder)
+    _wait_for_turn(lease, forwarder)
+    forwarder.run()
+    return 0
+
+
+def _become_greenlets() -> None:
+    """Let all threads be greenlets from here on, as the web end's are.
+
+    Threads would fight for the interpreter at every byte sent or received, which takes half as
+    much again as the calls themselves. `select` stays as it is: all that asks it doesn't wait.
+    """
+    from gevent import monkey
+
+    monkey.patch_all(select=False)
+
+
+def _obey_signals(forwarder: Forwarder) -> None:
+    """SIGTERM and SIGINT end it, SIGHUP has it read the sites file again."""
+
+    def finish(*_signal: Any) -> None:
+        forwarder.stop()
+
+    def reload(*_signal: Any) -> None:
+        forwarder.reload()
+
+    signal.signal(signal.SIGTERM, finish)
+    signal.signal(signal.SIGINT, finish)
+    signal.signal(signal.SIGHUP, reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # the supervisor had it wait
+
+
+def _once(settings: Settings, lease: Lease, forwarder: Forwarder) -> int:
+    if not lease.acquire():
+        print("Another forwarder delivers this queue", file=sys.stderr)
+        return 1
+    with progress.bar("Delivering", queue_status(settings).queued) as bar:
+        forwarder.run_once(lambda settled: bar.update(settled - bar.n))
+    left = queue_status(settings).queued
+    print(f"{forwarder.settled} settled, {left} still queued")
+    return int(left > 0)
+
+
+def _stop_with(parent: int, forwarder: Forwarder) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    forwarder.stop()
+
+
+def _wait_for_turn(lease: Lease, forwarder: Forwarder) -> None:
+    """Return once the queue is ours, or we are to stop; say once that another one has it."""
+    said = False
+    while not forwarder.stopping and not lease.acquire():
+        if not said:
+            log.info("Another forwarder delivers this queue; waiting for its turn")
+            said = True
+        time.sleep(TURN_SECONDS)

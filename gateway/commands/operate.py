@@ -1,0 +1,209 @@
+"""`queue` and `dead-letters`: what waits, what died, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from gateway import events
+from gateway.commands import progress
+from gateway.queues import DeadLetter, DeadLetters, Record
+from gateway.queues.urls import (
+    create_queue,
+    open_dead_letters,
+    queue_problems,
+    queue_status,
+    sqlite_path,
+)
+from gateway.settings import Settings, load
+from gateway.sites import Site
+from gateway.telemetry.logs import printable
+
+BATCH = 100  # dead letters replayed or purged in one transaction
+
+
+def add_commands(commands: Any) -> None:
+    """Declare both commands and their own."""
+    queue = commands.add_parser("queue", help="what waits in the queue").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    status = queue.add_parser("status", help="how many events wait, and how long")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(run=_status)
+    verify = queue.add_parser("verify", help="check the queue's file; exit status 1 if damaged")
+    verify.set_defaults(run=_verify)
+    create = queue.add_parser("create", help="with SQS: make the queue and its dead-letter queue")
+    create.set_defaults(run=_create)
+
+    dead = commands.add_parser("dead-letters", help="what could not be delivered").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    listing = dead.add_parser("list", help="a line each")
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", const="json", dest="format")
+    form.add_argument("--format", choices=["text", "json", "cli-input-json"], default="text")
+    listing.set_defaults(run=_list)
+    show = dead.add_parser("show", help="one, whole")
+    show.add_argument("ids", metavar="ID", nargs=1)
+    show.set_defaults(run=_show)
+    for name, run, what in (
+        ("replay", _replay, "put into the queue again, after validation; all, or those named"),
+        ("purge", _purge, "forget for good; all, or those named"),
+    ):
+        command = dead.add_parser(name, help=what)
+        command.add_argument("ids", metavar="ID", nargs="*")
+        command.set_defaults(run=run)
+
+
+def _status(options: argparse.Namespace) -> int:
+    status = queue_status(load(os.environ))
+    if options.json:
+        print(json.dumps(status._asdict()))
+    else:
+        oldest = status.oldest_seconds
+        age = "" if oldest is None else f", the oldest for {oldest:.0f} s"
+        dead = "?" if status.dead is None else status.dead
+        print(f"{status.queued} queued{age}; {status.in_flight} in flight; {dead} dead")
+    return 0
+
+
+def _create(_options: argparse.Namespace) -> int:
+    made = create_queue(load(os.environ))
+    for url in made:
+        print(url)
+    if not made:
+        print("Nothing to create: a SQLite queue makes its file itself")
+    return 0
+
+
+def _verify(_options: argparse.Namespace) -> int:
+    settings = load(os.environ)
+    if settings.on_sqs:
+        print("queue verify: not with SQS, whose storage is AWS's; see `check`", file=sys.stderr)
+        return 2
+    problems = queue_problems(settings)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        path = sqlite_path(settings.queue)
+        print(f"{path} is {'in order' if path.exists() else 'not there yet'}")
+    return 1 if problems else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    settings = load(os.environ)
+    for letter in open_dead_letters(settings).list():
+        print(_line(options.format, letter, settings.sites.get(letter.record.site)))
+    return 0
+
+
+def _line(form: str | None, letter: DeadLetter, site: Site | None) -> str:
+    if form == "json":  # ASCII: to some readers U+2028 ends a line
+        return json.dumps(_brief(letter))
+    if form == "cli-input-json":
+        return json.dumps(_request(letter, site))
+    died = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    who = f"{letter.record.site}  {letter.record.event_id}"
+    return printable(f"{letter.id}  {died}  {who}  {letter.reason}: {letter.message}")
+
+
+def _brief(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "site": letter.record.site,
+        "reason": letter.reason,
+        "message": letter.message,
+        "event": json.loads(letter.record.event),
+    }
+
+
+def _request(letter: DeadLetter, site: Site | None) -> dict[str, Any]:
+    """What `put-events --cli-input-json` takes."""
+    record = letter.record
+    user = {} if record.user_id is None else {"userId": record.user_id}
+    return {
+        "trackingId": site.tracking_id if site else record.site,
+        **user,
+        "sessionId": record.session_id,
+        "eventList": [json.loads(record.event)],
+    }
+
+
+def _show(options: argparse.Namespace) -> int:
+    letters = open_dead_letters(load(os.environ))
+    for letter in _chosen(letters, options.ids):
+        record = letter.record
+        whole = {
+            **_brief(letter),
+            "attempts": letter.attempts,
+            "diedAt": letter.died_at,
+            "receivedAt": record.received_at,
+            "sessionId": record.session_id,
+            "userId": record.user_id,
+            "received": None if record.received is None else json.loads(record.received),
+        }
+        print(json.dumps(whole, indent=2, ensure_ascii=False))
+        return 0
+    return 1
+
+
+def _replay(options: argparse.Namespace) -> int:
+    settings = load(os.environ)
+    letters = open_dead_letters(settings)
+    replayed = found = 0
+    with progress.bar("Replaying", len(options.ids) or queue_status(settings).dead) as bar:
+        for batch in _batches(_chosen(letters, options.ids)):
+            valid = [(one, record) for one in batch if (record := _validated(one, settings))]
+            letters.replay(valid)
+            replayed += len(valid)
+            found += len(batch)
+            bar.update(len(batch))
+    print(f"{replayed} in the queue again, {found - replayed} still not valid")
+    return int(replayed < max(found, len(options.ids)))
+
+
+def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
+    """The record as it is to be queued, under the same eventId; None where it isn't valid now."""
+    record, now = letter.record, time.time()
+    site = settings.sites.get(record.site)
+    types = site.event_types if site else frozenset[str]()
+    event = json.loads(record.event)
+    try:
+        fit = events.accept_one(event, types, now=now, shift=0.0, new_id=lambda: record.event_id)
+    except events.InvalidRequest as error:
+        print(f"{letter.id}: {json.dumps(error.errors)}", file=sys.stderr)
+        return None
+    return record._replace(event=fit.sent, received_at=now)
+
+
+def _purge(options: argparse.Namespace) -> int:
+    letters = open_dead_letters(load(os.environ))
+    purged = 0
+    for batch in _batches(_chosen(letters, options.ids)):
+        letters.purge(batch)
+        purged += len(batch)
+    print(f"{purged} forgotten")
+    return int(purged < len(options.ids))
+
+
+def _chosen(letters: DeadLetters, ids: Sequence[str]) -> Iterator[DeadLetter]:
+    """The letters named, or all; those that do not exist are told."""
+    unknown = set(ids)
+    for letter in letters.list():
+        if not ids or letter.id in ids:
+            unknown.discard(letter.id)
+            yield letter
+    for name in sorted(unknown):
+        print(f"There is no dead letter {name}", file=sys.stderr)
+
+
+def _batches(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    while batch := list(islice(letters, BATCH)):
+        yield batch

@@ -1,0 +1,1 @@
+"""The forwarder end: holds the credentials, and only ever sends."""

@@ -1,0 +1,294 @@
+"""The forwarder end: take → batch → send → settle, for each site at its own pace.
+
+One thread owns the queue and every decision; sending alone happens in others, as many as are needed
+for all that is in flight, so that a site that is slow or broken holds up no other. (`forward` makes
+greenlets of them.)
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from gateway.forward import batches
+from gateway.forward.batches import Call, CallFailed, Refused, Retry
+from gateway.forward.pace import SLOWEST, Pace
+from gateway.queues import Burial, Condition, Outbox, QueueError, Release, Taken
+from gateway.telemetry.logs import Repeats
+
+LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
+TIDY_EVERY = 1.0  # seconds
+PATIENCE = 6  # failures in a row after which `run_once` gives a site up
+GRACE = 20.0  # seconds to finish what is in flight, more than a call can take
+CALLS_AT_ONCE = 32  # for each site
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What became of a session's records once their calls were made."""
+
+    site: str
+    started: float
+    attempts: Counter[int] = field(default_factory=Counter)  # calls by handle
+    delivered: list[Taken] = field(default_factory=list)
+    refused: list[Burial] = field(default_factory=list)  # each in a call of its own
+    kept: list[Taken] = field(default_factory=list)
+    failure: CallFailed | None = None
+    surprise: Exception | None = None  # what nobody foresaw, where that is the failure
+
+    @property
+    def events(self) -> int:
+        """How many records it is about."""
+        return len(self.delivered) + len(self.refused) + len(self.kept)
+
+    def bury(self, item: Taken, reason: str, message: str) -> Burial:
+        """A dead letter of these attempts."""
+        return Burial(item, reason, message, item.attempts + self.attempts[item.handle])
+
+    def release(self, item: Taken, delay: float) -> Release:
+        """Back into the queue, with these attempts counted."""
+        return Release(item, self.attempts[item.handle], delay)
+
+
+class Forwarder:
+    """Delivers an outbox through `send(call)`, which returns, or raises CallFailed."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        send: Callable[[Call], None],
+        *,
+        max_age: float,
+        calls_per_second: Callable[[str], float] = lambda _site: float("inf"),
+        report: Callable[[Condition], None] = lambda _condition: None,
+        paced: Callable[[float], None] = lambda _seconds: None,
+        reread: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`calls_per_second(site)` caps a site's rate, and `paced` hears each wait for it.
+
+        `report` hears how delivery is going; `reread` is called for `reload`, and may change what
+        `send` and `calls_per_second` know.
+        """
+        self._outbox = outbox
+        self._send = send
+        self._max_age = max_age
+        self._clock = clock
+        self._calls_per_second = calls_per_second
+        self._report = report
+        self._paced = paced
+        self._reread = reread
+        self._paces: dict[str, Pace] = {}
+        self._repeats = Repeats(log, clock)
+        self._rates = threading.Lock()
+        self._runs: queue.SimpleQueue[tuple[list[Taken], Outcome] | None] = queue.SimpleQueue()
+        self._runs_in_flight = self._senders = 0
+        # Not a SimpleQueue, whose `get` may outwait its timeout for ever when a signal comes.
+        self._outcomes: queue.Queue[Outcome] = queue.Queue()
+        # What the queue is to be told next.
+        self._acked: list[Taken] = []
+        self._buried: list[Burial] = []
+        self._released: list[Release] = []
+        self._events_in_flight = 0
+        self._tidied_at = 0.0
+        self._reloading = False
+        self.settled = 0  # events delivered or dead
+        self.stopping = False
+
+    def reload(self) -> None:
+        """Learn what became of the sites, soon. Safe in a signal handler."""
+        self._reloading = True
+
+    def stop(self) -> None:
+        """Take no more, finish what is in flight, leave the rest. Safe in a signal handler."""
+        self.stopping = True
+
+    def run(self) -> None:
+        """Deliver until stopped."""
+        self._repair()
+        while not self.stopping:
+            self.step()
+        self._finish()
+
+    def run_once(self, came_to: Callable[[int], object] = lambda _settled: None) -> None:
+        """Deliver what is there; give a site up that keeps failing.
+
+        `came_to` hears now and then how many events are delivered or dead.
+        """
+        self._repair()
+        while self.step() and not self.stopping:
+            came_to(self.settled)
+        self._finish()
+
+    def step(self) -> bool:
+        """Settle, take, send and linger; whether anything is left that may yet be sent."""
+        if self._reloading:
+            self._reload()
+        try:
+            self._settle()
+            taken = self._outbox.take(self._room)
+            for run in batches.runs(taken):
+                self._launch(run)
+            self._tidy()
+        except QueueError as error:
+            self._repeats.say(error.reason, str(error), "the queue")
+            if error.reason in ("damaged", "repairing"):
+                self._repair(thorough=True)
+            time.sleep(LINGER)
+        self._gather(LINGER)
+        return bool(self._acked or self._buried or self._released) or any(
+            pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
+        )
+
+    def _reload(self) -> None:
+        """The sites may be other ones: pace them anew, and try at once those that waited."""
+        self._reloading = False
+        self._reread()
+        for site, pace in self._paces.items():
+            pace.calls_per_second = self._calls_per_second(site)
+            pace.wait_until, pace.trouble = self._clock(), None
+
+    def _pace(self, site: str) -> Pace:
+        if site not in self._paces:
+            self._paces[site] = Pace(CALLS_AT_ONCE, self._calls_per_second(site))
+        return self._paces[site]
+
+    def _room(self, site: str) -> int:
+        return self._pace(site).room(self._clock())
+
+    def _tidy(self) -> None:
+        if self._clock() - self._tidied_at >= TIDY_EVERY:
+            self._tidied_at = self._clock()
+            troubles = {site: pace.trouble for site, pace in self._paces.items() if pace.trouble}
+            oldest_at = self._outbox.oldest_at()
+            self._report(Condition(self._clock(), self._events_in_flight, troubles, oldest_at))
+            self._outbox.tidy()
+
+    def _repair(self, *, thorough: bool = False) -> None:
+        try:
+            done = self._outbox.repair(thorough=thorough)
+        except QueueError as error:
+            self._repeats.say(error.reason, str(error), "the queue")
+        else:
+            if done:
+                log.error("the queue: damaged: %s", done)
+
+    def _launch(self, run: list[Taken]) -> None:
+        site, now = run[0].record.site, self._clock()
+        outcome = Outcome(site, now)
+        fresh = []
+        for item in run:
+            if now - item.record.received_at <= self._max_age:
+                fresh.append(item)
+            else:
+                why = f"not delivered within {self._max_age:.0f} s"
+                self._buried.append(outcome.bury(item, "expired", why))
+        self._pace(site).in_flight += 1
+        self._events_in_flight += len(fresh)
+        self._runs_in_flight += 1
+        if self._runs_in_flight > self._senders:
+            self._senders += 1
+            threading.Thread(target=self._keep_delivering, daemon=True).start()
+        self._runs.put((fresh, outcome))
+
+    def _keep_delivering(self) -> None:
+        """In a thread of its own."""
+        while (job := self._runs.get()) is not None:
+            self._deliver(*job)
+
+    def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
+        """Make a session's calls, one after another, until one fails or we stop."""
+        waiting = deque(batches.calls(run))
+        while waiting and self._may_call(outcome.site):
+            call = waiting.popleft()
+            outcome.attempts.update(item.handle for item in call.taken)
+            try:
+                self._send(call)
+            except Refused as refusal:
+                if len(call.taken) > 1:
+                    waiting.extendleft(reversed(batches.halves(call)))
+                else:
+                    burial = outcome.bury(call.taken[0], refusal.reason, str(refusal))
+                    outcome.refused.append(burial)
+            except Exception as error:  # whatever it was, what was taken must come back
+                if not isinstance(error, CallFailed):
+                    outcome.surprise, error = error, Retry("unexpected", repr(error))
+                outcome.failure = error
+                waiting.appendleft(call)
+                break
+            else:
+                outcome.delivered += call.taken
+        outcome.kept = [item for call in waiting for item in call.taken]
+        self._outcomes.put(outcome)
+
+    def _may_call(self, site: str) -> bool:
+        """Wait for a turn at the site's rate; False where we are to stop first."""
+        if self.stopping:
+            return False
+        with self._rates:
+            seconds = self._pace(site).turn(self._clock())
+        if seconds > 0:
+            turn = time.monotonic() + seconds
+            while (left := turn - time.monotonic()) > 0:
+                if self.stopping:
+                    return False
+                time.sleep(min(left, LINGER))
+            self._paced(seconds)
+        return True
+
+    def _gather(self, seconds: float) -> None:
+        """Wait a little for an outcome, and judge all that are there."""
+        with suppress(queue.Empty):
+            self._judge(self._outcomes.get(timeout=seconds))
+            while True:
+                self._judge(self._outcomes.get_nowait())
+
+    def _judge(self, outcome: Outcome) -> None:
+        """Draw the conclusions: what becomes of each record, and how the site is faring."""
+        pace, now = self._pace(outcome.site), self._clock()
+        pace.in_flight -= 1
+        self._runs_in_flight -= 1
+        self._events_in_flight -= outcome.events
+        self._acked += outcome.delivered
+        if outcome.delivered:
+            pace.success(outcome.started, now)
+        for burial in outcome.refused:
+            if pace.is_poison(burial.taken.handle, outcome.started, bool(outcome.delivered)):
+                self._buried.append(burial)
+                self._repeats.say(burial.reason, burial.message, outcome.site)
+            else:
+                delay = min(SLOWEST, 2.0 ** min(burial.attempts, 10))
+                self._released.append(outcome.release(burial.taken, delay))
+        failure = outcome.failure or pace.suspicion(outcome.refused)
+        if failure:
+            pace.failure(failure, outcome.started, now)
+            self._repeats.say(failure.reason, str(failure), outcome.site, outcome.surprise)
+        self._released += [outcome.release(item, 0.0) for item in outcome.kept]
+
+    def _settle(self) -> None:
+        """Tell the queue what became of it all, in one transaction."""
+        if self._acked or self._buried or self._released:
+            self._outbox.settle(self._acked, self._buried, self._released)
+            self.settled += len(self._acked) + len(self._buried)
+            self._acked, self._buried, self._released = [], [], []
+
+    def _finish(self) -> None:
+        """Wait for what is in flight, as long as the grace lasts, and settle it."""
+        deadline = time.monotonic() + GRACE
+        while self._runs_in_flight and time.monotonic() < deadline:
+            self._gather(LINGER)
+        try:
+            self._settle()
+        except QueueError as error:  # it stays queued, and is sent again with the same eventIds
+            self._repeats.say(error.reason, str(error), "the queue")
+        for _ in range(self._senders):
+            self._runs.put(None)
+        self._outbox.close()

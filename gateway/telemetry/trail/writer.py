@@ -1,0 +1,150 @@
+"""Writes the trail, a few times a second, from a thread that nobody waits for."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from gateway.queues.group_commit import off_the_loop
+from gateway.telemetry import metrics
+from gateway.telemetry.logs import Repeats
+from gateway.telemetry.redact import MASK, Redactor
+from gateway.telemetry.trail import Trail, file
+from gateway.telemetry.trail.steps import Depth, Request, Row, Step
+
+WRITE_EVERY = 0.2  # seconds
+TRIM_EVERY = 5.0  # seconds
+WAITING = 5000  # notes not yet written, past which further ones are lost
+A_BATCH = 5000  # steps written at once, of which the rest is lost
+
+INSERT_STEP = """INSERT INTO steps (at, step, site, session_id, user_id, event_id, event_type,
+                 event, since, reason, message, request)
+                 VALUES (?, ?, ?, ?, ?, ?, json_extract(?, '$.eventType'), ?, ?, ?, ?, ?)"""
+INSERT_REQUEST = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_TICK = """INSERT INTO ticks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+              count = count + excluded.count, total = total + excluded.total,
+              most = max(most, excluded.most)"""
+SET_DEPTH = "INSERT OR REPLACE INTO ticks VALUES (?, 'depth', 1, ?, ?)"
+
+Note = tuple[Callable[..., Iterable[Row]], tuple[object, ...]]
+
+log = logging.getLogger(__name__)
+
+
+class TrailWriter(Trail):
+    """One process's."""
+
+    def __init__(self, path: Path, redactor: Redactor, min_free_bytes: int) -> None:
+        self._path = path
+        self._redactor = redactor
+        self._min_free_bytes = min_free_bytes
+        self._notes: deque[Note] = deque()
+        self._news = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None  # not before a note: servers fork till then
+        self._trimmed = 0.0
+        self._repeats = Repeats(log)
+
+    def note(self, make: Callable[..., Iterable[Row]], *arguments: object) -> None:
+        if len(self._notes) >= WAITING:
+            metrics.TRAIL_LOST.inc()
+            return
+        self._notes.append((make, arguments))
+        self._news.set()
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                atexit.register(self._write)  # the last moment's
+                self._thread = threading.Thread(target=self._keep_writing, daemon=True)
+                self._thread.start()
+
+    def _keep_writing(self) -> None:
+        while self._news.wait():
+            time.sleep(WRITE_EVERY)
+            self._news.clear()
+            lost, error = off_the_loop(self._write)
+            metrics.TRAIL_LOST.inc(lost)
+            if error is not None:
+                self._repeats.say("trail_lost", f"{lost} steps: {error}", "the inspector")
+
+    def _write(self) -> tuple[int, Exception | None]:
+        """Write what has been noted; how much of it is lost, and why."""
+        rows, lost = self._rows()
+        try:
+            with file.opened(self._path) as db:
+                if self._free_bytes() < self._min_free_bytes:
+                    raise OSError(f"less than {self._min_free_bytes} bytes of disk free")
+                with file.transaction(db):
+                    self._insert(db, rows)
+                if time.time() - self._trimmed > TRIM_EVERY:
+                    self._trimmed = time.time()
+                    file.trim(db, self._trimmed)
+        except Exception as error:  # whatever it is: the trail is no reason to end anything
+            return lost + len(rows), error
+        return lost, None
+
+    def _rows(self) -> tuple[list[Row], int]:
+        """What the notes say, and how many say nothing, or too much."""
+        rows: list[Row] = []
+        lost = 0
+        while self._notes:
+            make, arguments = self._notes.popleft()
+            try:
+                rows += make(*arguments)
+            except Exception:  # of what visitors sent, anything may be odd
+                lost += 1
+        return rows[:A_BATCH], lost + len(rows[A_BATCH:])
+
+    def _insert(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        steps = [row for row in rows if isinstance(row, Step)]
+        requests = [row for row in rows if isinstance(row, Request)]
+        depths = [row for row in rows if isinstance(row, Depth)]
+        db.executemany(INSERT_STEP, map(self._columns, steps))
+        db.executemany(INSERT_REQUEST, requests)
+        db.executemany(SET_DEPTH, depths)
+        db.executemany(ADD_TICK, _ticks(steps, requests))
+
+    def _columns(self, step: Step) -> tuple[object, ...]:
+        """A row's, masked. The event itself is kept where `since` is, which is once or twice."""
+        mask = self._redactor
+        return (
+            step.at,
+            step.step,
+            step.site,
+            step.session_id,
+            MASK if step.user_id and mask.names("userId") else step.user_id,
+            step.event_id,
+            step.event,
+            mask.event(step.event) if step.since is not None else None,
+            step.since,
+            step.reason,
+            mask.message(step.message, [step.event]) if step.message else None,
+            step.request,
+        )
+
+    def _free_bytes(self) -> int:
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+
+def _ticks(
+    steps: Sequence[Step], requests: Sequence[Request]
+) -> Iterator[tuple[int, str, int, float, float]]:
+    """What happened in which second: how often, the sum and the most of what was measured."""
+    for (second, step), count in Counter((int(one.at), one.step) for one in steps).items():
+        yield second, step, count, 0.0, 0.0
+    for request in requests:
+        if request.seconds is not None:  # answered
+            second = int(request.at + request.seconds)
+            yield second, "requests", 1, request.seconds, request.seconds
+            yield second, "fill", 1, request.events, request.events

@@ -1,0 +1,1 @@
+"""The web end: faces browsers, and only ever stores."""

@@ -1,0 +1,212 @@
+"""`POST /events`: browsers' beacons, and PutEvents requests of any AWS SDK, into the queue.
+
+`GET /pixel.gif` joins them behind the first gate.
+
+The gates stand in the order of their cost; what passes them all is stored before the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+from uuid import uuid4
+
+from flask import Blueprint, Request, Response, after_this_request, jsonify, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from gateway import events
+from gateway.queues import Inbox, QueueError, Record
+from gateway.sites import Site
+from gateway.telemetry import metrics
+from gateway.web import cors, pixel
+from gateway.web.doors import Door, Visitor
+from gateway.web.gates import pass_gates
+from gateway.web.ledger import Ledger
+from gateway.web.rates import Rates
+from gateway.web.refusals import Refusal, no_content
+from gateway.web.sessions import Visit
+
+Given = TypeVar("Given")
+Read = Callable[[Request], events.Request]
+Admit = Callable[[Door, Request], None]
+
+
+def blueprint(
+    sites: Mapping[str, Site],
+    secret_keys: Sequence[str],
+    inbox: Inbox,
+    ledger: Ledger,
+    rates: Rates,
+) -> Blueprint:
+    """The route, with all that it needs handed in."""
+    routes = Blueprint("collect", __name__)
+    doors: dict[str, Door] = {}
+    for site in sites.values():
+        doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
+
+    def receive(sent: Request, read: Read, admit: Admit) -> Response:
+        now, wanted = time.time(), None
+        try:
+            wanted = read(sent)
+            door = _door(doors, wanted.tracking_id)
+            admit(door, sent)
+            pass_gates(door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates)
+            return _take(door, wanted, sent, inbox, ledger, now)
+        except Refusal as refusal:
+            if refusal.reason != "invalid_event":  # of which each event has been told
+                known = doors.get(wanted.tracking_id) if wanted else None
+                ledger.turned_away(known.site.key if known else "", wanted, refusal, now)
+            raise
+
+    @routes.post("/events")
+    def put_events() -> Response:
+        # Not the proxy, which searches for the request at each look.
+        sent: Request = request._get_current_object()  # type: ignore[attr-defined]
+        return cors.admit(receive(sent, _beacon, _admit_page), _origin(sent))
+
+    @routes.get("/pixel.gif")
+    def get_pixel() -> Response:
+        after_this_request(pixel.drawn)
+        if request.method == "HEAD":  # only whether it is there
+            return no_content()
+        return receive(request, _view, _admit_pixel)
+
+    return routes
+
+
+def _take(
+    door: Door, wanted: events.Request, sent: Request, inbox: Inbox, ledger: Ledger, now: float
+) -> Response:
+    """What is valid into the queue, and the answer."""
+    site = door.site
+    accepted, errors = events.accept(
+        wanted, event_types=site.event_types, now=now, new_id=lambda: str(uuid4())
+    )
+    if errors:
+        ledger.invalid(site.key, wanted, errors, now)
+    if not accepted:
+        what = {"eventList": errors}
+        raise Refusal(400, "invalid_event", "No event of the list is valid", what)
+    times = [event.at for event in accepted]
+    visitor = door.visitor(wanted, times, door.token(sent.environ.get("HTTP_COOKIE", "")), now)
+    records = _records(site.key, visitor, accepted, now)
+    new = _store(inbox, records)
+    ledger.stored(records, new, time.time())
+    if visitor.anonymous_because:
+        metrics.ANONYMISED.labels(site.key, visitor.anonymous_because).inc(len(records))
+    response = _answer(len(accepted), any(new), errors)
+    _hand_out(response, door, visitor.visit, sent.is_secure)
+    return response
+
+
+def _body(sent: Request) -> bytes:
+    """The whole body, as it was sent: none is decompressed."""
+    encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
+    if encoding.lower() != "identity":
+        raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
+    length = sent.content_length
+    try:
+        if length is None:
+            return _chunked(sent)
+        if length > (sent.max_content_length or 0):
+            raise RequestEntityTooLarge
+        body: bytes = sent.environ["wsgi.input"].read(length)
+    except HTTPException:
+        raise
+    except Exception as error:  # the server's own for chunks that are none: there is no one type
+        raise Refusal(
+            400, "unreadable_body", f"The body is unreadable: {type(error).__name__}"
+        ) from None
+    if len(body) < length:
+        raise Refusal(400, "unreadable_body", "The body is unreadable: it broke off")
+    return body
+
+
+def _chunked(sent: Request) -> bytes:
+    """A body of unknown length, which werkzeug cuts off at the limit in silence."""
+    body = sent.get_data(cache=False)
+    if "wsgi.input_terminated" in sent.environ and sent.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
+    return body
+
+
+def _beacon(sent: Request) -> events.Request:
+    return _valid(events.read, _body(sent))
+
+
+def _view(sent: Request) -> events.Request:
+    return _valid(pixel.read, sent.args)
+
+
+def _valid(read: Callable[[Given], events.Request], given: Given) -> events.Request:
+    try:
+        return read(given)
+    except events.InvalidRequest as error:
+        raise Refusal(400, "invalid_request", str(error), error.errors) from None
+
+
+def _door(doors: Mapping[str, Door], tracking_id: str) -> Door:
+    door = doors.get(tracking_id)
+    if door is None:
+        raise Refusal(404, "unknown_site", "No site has this trackingId")
+    return door
+
+
+def _origin(sent: Request) -> str | None:
+    return sent.environ.get("HTTP_ORIGIN")
+
+
+def _admit_page(door: Door, sent: Request) -> None:
+    origin = _origin(sent)
+    if not door.admits(origin):
+        what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
+        raise Refusal(403, "foreign_origin", f"{what} is not among the site's origins")
+
+
+def _admit_pixel(door: Door, _sent: Request) -> None:
+    if not door.site.pixel:
+        raise Refusal(403, "pixel_off", "The site does not set `pixel = true`")
+
+
+def _records(
+    site: str, visitor: Visitor, accepted: Sequence[events.Event], now: float
+) -> list[Record]:
+    return [
+        Record(site, session_id, visitor.user_id, one.event_id, one.sent, one.received, now)
+        for session_id, one in zip(visitor.visit.session_ids, accepted, strict=True)
+    ]
+
+
+def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
+    try:
+        return inbox.put(records)
+    except QueueError as error:
+        raise Refusal(503, error.reason, "The queue cannot take events now") from error
+
+
+def _answer(accepted: int, new: bool, errors: Mapping[int, events.Errors]) -> Response:
+    if not errors:
+        return no_content(None if new else "duplicate")
+    rejected = [{"index": index, "errors": why} for index, why in errors.items()]
+    return jsonify({"accepted": accepted, "rejected": rejected})
+
+
+def _hand_out(response: Response, door: Door, visit: Visit, is_secure: bool) -> None:
+    """Give the session's token to the page, and to the browser where its cookie is not as good."""
+    if visit.token is None:
+        return
+    response.headers["X-Gateway-Session"] = visit.token
+    if visit.cookie_seconds is None:
+        return
+    cross_site = door.site.cookie_samesite == "None"
+    response.set_cookie(
+        door.cookie,
+        visit.token,
+        max_age=visit.cookie_seconds,
+        domain=door.site.cookie_domain,
+        secure=cross_site or is_secure,  # browsers refuse SameSite=None without
+        httponly=True,
+        samesite=door.site.cookie_samesite,
+        partitioned=cross_site,  # a jar for each site that it is embedded in, or none at all
+    )

@@ -1,0 +1,78 @@
+"""What the web end knows of one site: which pages it lets in, and who a visitor is."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+from uuid import uuid4
+
+from gateway import origins
+from gateway.events import Request
+from gateway.sites import Site
+from gateway.web.sessions import Claims, Sessions, Visit
+
+
+class Visitor(NamedTuple):
+    """Whose events these are, and in which sessions."""
+
+    user_id: str | None
+    anonymous_because: str | None  # a reason code, where a userId was sent and did not count
+    visit: Visit
+
+
+class Door:
+    """One site's."""
+
+    def __init__(self, site: Site, secret_keys: Sequence[str]) -> None:
+        self.site = site
+        self.cookie = f"pz_sid_{site.key}"
+        self.sessions = Sessions(site.key, secret_keys, site.session_minutes)
+        self._own = origins.pattern(site.origins)
+        self._token = re.compile(rf"(?:^|;) *{re.escape(self.cookie)}=([^; ]*)").search
+
+    def admits(self, origin: str | None) -> bool:
+        """Whether a page of this origin may send the site's events."""
+        return self.site.allow_missing_origin if origin is None else bool(self._own.match(origin))
+
+    def token(self, cookies: str) -> str | None:
+        """The session token in a Cookie header, of which nothing else is of interest."""
+        found = self._token(cookies)
+        return found[1] if found else None
+
+    def visitor(
+        self, request: Request, times: Sequence[float], cookie: str | None, now: float
+    ) -> Visitor:
+        """Who sends events of these times: a session ID is taken as given, else found or begun."""
+        because = "placeholder" if request.anonymised else None
+        user_id = request.user_id
+        if user_id is not None and not self._proves(user_id, request.signature):
+            user_id, because = None, "signature"
+        if request.session_id is not None:
+            visit = Visit([request.session_id] * len(times), None, None)
+        else:
+            tokens = (None, None) if request.reset else (request.session, cookie)
+            claims = Claims(user_id, *tokens)
+            visit = self.sessions.visit(claims, times, now, partial(_first, request))
+        return Visitor(user_id, because, visit)
+
+    def _proves(self, user_id: str, signature: str | None) -> bool:
+        """Whether the site's backend has signed the userId, or the site asks for no proof."""
+        secret = self.site.user_secret
+        if secret is None:
+            return True
+        right = hmac.new(secret.encode(), user_id.encode(), "sha256").hexdigest()
+        return hmac.compare_digest(right.encode(), (signature or "").encode())
+
+
+def _first(request: Request) -> str:
+    """What a request begins with: the same when it is repeated, and nobody else's.
+
+    PutEvents, too, takes what bears the same eventId for the same event.
+    """
+    match request.event_list[0]:
+        case {"eventId": str(event_id), "sentAt": str() | int() | float() as sent_at}:
+            return f"{event_id!r} {sent_at!r}"
+    return uuid4().hex

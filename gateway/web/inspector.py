@@ -1,0 +1,84 @@
+"""What the inspector's page asks for, a few times a second: events' lives, and numbers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, jsonify, request
+
+from gateway.queues import QueueError
+from gateway.queues.group_commit import off_the_loop
+from gateway.settings import Settings
+from gateway.telemetry import trace
+from gateway.telemetry.metrics import State
+from gateway.telemetry.readiness import Health
+from gateway.telemetry.trail import trail_path
+from gateway.telemetry.trail.reader import CHART_SECONDS, TrailReader, Wanted
+from gateway.web.refusals import Refusal
+
+Value = TypeVar("Value")
+
+
+def add_routes(
+    routes: Blueprint,
+    settings: Settings,
+    state: Callable[[], State],
+    examined: Callable[[], Health],
+) -> None:
+    """Answers in short, so that no worker of any class is tied up by who looks on."""
+    trail = TrailReader(trail_path(settings))
+
+    @routes.get("/inspect/events")
+    def events() -> Response:
+        """Those that had a step after `after`, which is the `next` of the last answer."""
+        args = request.args
+        wanted = Wanted(*(args.get(name) or None for name in Wanted._fields))
+        after = args.get("after", 0, type=int)
+        last, lives = _looked(lambda: trail.lives(wanted, max(0, min(after, 1 << 62))))
+        return jsonify({"next": last, "events": lives})
+
+    @routes.get("/inspect/trace")
+    def where() -> Response:
+        """All that is known of the event `id`."""
+        event_id = request.args.get("id", "").strip()
+        return jsonify(_looked(lambda: trace.find(settings, event_id, ask_sqs=False)))
+
+    @routes.get("/inspect/numbers")
+    def numbers() -> Response:
+        """What happened in each second of the last minutes, and how it stands now."""
+        now = time.time()
+        ticks = _looked(lambda: trail.ticks(now))
+        return jsonify(
+            {
+                "now": now,
+                "seconds": CHART_SECONDS,
+                "ticks": ticks,
+                "local": settings.on_sqs,
+                "queue": _queue(off_the_loop(state)),
+                "troubles": _troubles(examined()),
+            }
+        )
+
+
+def _looked(look: Callable[[], Value]) -> Value:
+    try:
+        return off_the_loop(look)
+    except (sqlite3.Error, OSError, QueueError) as error:
+        raise Refusal(503, "trail_unreadable", f"The trail can't be read now: {error}") from None
+
+
+def _queue(state: State) -> dict[str, Any] | None:
+    status = state.status
+    return status and {**status._asdict(), "bytes": state.queue_bytes}
+
+
+def _troubles(health: Health) -> list[str]:
+    """Why events can't be stored, or are not delivered, in sentences for people."""
+    stored = [f"Events can't be stored: {health.unavailable}"] if health.unavailable else []
+    return stored + [
+        f"{one.site}: nothing is delivered: {one.message}" if one.site else one.message
+        for one in health.degraded
+    ]

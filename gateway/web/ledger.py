@@ -1,0 +1,57 @@
+"""What becomes of events at the web end: each is counted, and leaves a step in the trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.events import Errors, Request
+from gateway.queues import Record
+from gateway.strict_schema import flat
+from gateway.telemetry import metrics
+from gateway.telemetry.trail import Trail, steps
+from gateway.web.refusals import Refusal
+
+
+class Ledger:
+    """One process's. Times are in epoch seconds."""
+
+    def __init__(self, trail: Trail) -> None:
+        self._trail = trail
+
+    def stored(self, records: Sequence[Record], new: Sequence[bool], at: float) -> None:
+        """These are durable, those that are not new since before."""
+        site, count = records[0].site, sum(new)
+        metrics.ACCEPTED.labels(site).inc(count)
+        if count < len(records):
+            metrics.DUPLICATES.labels(site).inc(len(records) - count)
+        self._trail.note(steps.stored, records, new, at)
+
+    def invalid(self, site: str, request: Request, errors: Mapping[int, Errors], at: float) -> None:
+        """Some of a request's events are not valid."""
+        metrics.REFUSED.labels(site, "invalid_event").inc(len(errors))
+        self._trail.note(_invalid, site, request, errors, at)
+
+    def turned_away(self, site: str, request: Request | None, refusal: Refusal, at: float) -> None:
+        """Nothing of a request is stored; None: it could not be read."""
+        events: list[Any] = [{}] if request is None else request.event_list
+        user_id, step = request.user_id if request else None, "refused"
+        if refusal.status == 204:
+            metrics.DROPPED.labels(site, refusal.reason).inc(len(events))
+            # Unwanted here means: not to be kept.
+            events, user_id, step = [{}] * len(events), None, "dropped"
+        elif request is not None:
+            metrics.REFUSED.labels(site, refusal.reason).inc(len(events))
+        said = [(event, str(refusal)) for event in events]
+        self._trail.note(steps.refused, site, user_id, said, refusal.reason, at, step)
+
+
+def _invalid(
+    site: str, request: Request, errors: Mapping[int, Errors], at: float
+) -> Iterator[steps.Row]:
+    said = [(request.event_list[index], _said(why)) for index, why in errors.items()]
+    return steps.refused(site, request.user_id, said, "invalid_event", at)
+
+
+def _said(why: Errors) -> str:
+    return "; ".join(f"{name}: {flat(texts)}" for name, texts in why.items())
