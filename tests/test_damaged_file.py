@@ -18,9 +18,9 @@ import requests
 
 from gateway.forward.forwarder import Forwarder
 from gateway.queues import QueueUnavailable
-from gateway.queues.sqlite.file import seen_tables
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.outbox import SqliteOutbox
+from gateway.queues.sqlite.schema import seen_tables
 from gateway.sandbox import Faults, Sandbox
 
 from .queue_contract import record

@@ -17,7 +17,7 @@ import pytest
 from botocore import xform_name
 
 from gateway import cli
-from gateway.queues.sqlite.file import OS_REASONS, REASONS
+from gateway.queues.sqlite.errors import OS_REASONS, REASONS
 from gateway.sites import parse_sites
 
 from .support import ROOT, TRACKING_ID, eventually

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.queues import Condition
-from gateway.queues.sqlite.file import COLUMNS
+from gateway.queues.sqlite.schema import COLUMNS
 from gateway.queues.urls import open_outbox
 from gateway.settings import Settings
 from gateway.telemetry.trail.reader import TrailReader, Wanted

@@ -1,24 +1,18 @@
 """The forwarder end: take → batch → send → settle, for each site at its own pace.
 
-One thread owns the queue and every decision; sending alone happens in others, as many as are needed
-for all that is in flight, so that a site that is slow or broken holds up no other. (`forward` makes
-greenlets of them.)
+One thread owns the queue and every decision; sending alone happens in others.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 from gateway.forward import batches
-from gateway.forward.batches import Call, CallFailed, Refused, Retry
+from gateway.forward.batches import Call
 from gateway.forward.pace import SLOWEST, Pace
+from gateway.forward.senders import Outcome, Senders
 from gateway.queues import Burial, Condition, Outbox, QueueError, Release, Taken
 from gateway.telemetry.logs import Repeats
 
@@ -29,33 +23,6 @@ GRACE = 20.0  # seconds to finish what is in flight, more than a call can take
 CALLS_AT_ONCE = 32  # for each site
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """What became of a session's records once their calls were made."""
-
-    site: str
-    started: float
-    attempts: Counter[int] = field(default_factory=Counter)  # calls by handle
-    delivered: list[Taken] = field(default_factory=list)
-    refused: list[Burial] = field(default_factory=list)  # each in a call of its own
-    kept: list[Taken] = field(default_factory=list)
-    failure: CallFailed | None = None
-    surprise: Exception | None = None  # what nobody foresaw, where that is the failure
-
-    @property
-    def events(self) -> int:
-        """How many records it is about."""
-        return len(self.delivered) + len(self.refused) + len(self.kept)
-
-    def bury(self, item: Taken, reason: str, message: str) -> Burial:
-        """A dead letter of these attempts."""
-        return Burial(item, reason, message, item.attempts + self.attempts[item.handle])
-
-    def release(self, item: Taken, delay: float) -> Release:
-        """Back into the queue, with these attempts counted."""
-        return Release(item, self.attempts[item.handle], delay)
 
 
 class Forwarder:
@@ -79,20 +46,14 @@ class Forwarder:
         `send` and `calls_per_second` know.
         """
         self._outbox = outbox
-        self._send = send
+        self._senders = Senders(send, self._turn, paced)
         self._max_age = max_age
         self._clock = clock
         self._calls_per_second = calls_per_second
         self._report = report
-        self._paced = paced
         self._reread = reread
         self._paces: dict[str, Pace] = {}
         self._repeats = Repeats(log, clock)
-        self._rates = threading.Lock()
-        self._runs: queue.SimpleQueue[tuple[list[Taken], Outcome] | None] = queue.SimpleQueue()
-        self._runs_in_flight = self._senders = 0
-        # Not a SimpleQueue, whose `get` may outwait its timeout for ever when a signal comes.
-        self._outcomes: queue.Queue[Outcome] = queue.Queue()
         # What the queue is to be told next.
         self._acked: list[Taken] = []
         self._buried: list[Burial] = []
@@ -109,7 +70,7 @@ class Forwarder:
 
     def stop(self) -> None:
         """Take no more, finish what is in flight, leave the rest. Safe in a signal handler."""
-        self.stopping = True
+        self.stopping = self._senders.stopping = True
 
     def run(self) -> None:
         """Deliver until stopped."""
@@ -143,7 +104,7 @@ class Forwarder:
             if error.reason in ("damaged", "repairing"):
                 self._repair(thorough=True)
             time.sleep(LINGER)
-        self._gather(LINGER)
+        self._judge(LINGER)
         return bool(self._acked or self._buried or self._released) or any(
             pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
         )
@@ -163,6 +124,9 @@ class Forwarder:
 
     def _room(self, site: str) -> int:
         return self._pace(site).room(self._clock())
+
+    def _turn(self, site: str) -> float:
+        return self._pace(site).turn(self._clock())
 
     def _tidy(self) -> None:
         if self._clock() - self._tidied_at >= TIDY_EVERY:
@@ -193,69 +157,17 @@ class Forwarder:
                 self._buried.append(outcome.bury(item, "expired", why))
         self._pace(site).in_flight += 1
         self._events_in_flight += len(fresh)
-        self._runs_in_flight += 1
-        if self._runs_in_flight > self._senders:
-            self._senders += 1
-            threading.Thread(target=self._keep_delivering, daemon=True).start()
-        self._runs.put((fresh, outcome))
+        self._senders.launch(fresh, outcome)
 
-    def _keep_delivering(self) -> None:
-        """In a thread of its own."""
-        while (job := self._runs.get()) is not None:
-            self._deliver(*job)
+    def _judge(self, seconds: float) -> None:
+        """Judge what came of calls; wait a little for the first."""
+        for outcome in self._senders.outcomes(seconds):
+            self._conclude(outcome)
 
-    def _deliver(self, run: list[Taken], outcome: Outcome) -> None:
-        """Make a session's calls, one after another, until one fails or we stop."""
-        waiting = deque(batches.calls(run))
-        while waiting and self._may_call(outcome.site):
-            call = waiting.popleft()
-            outcome.attempts.update(item.handle for item in call.taken)
-            try:
-                self._send(call)
-            except Refused as refusal:
-                if len(call.taken) > 1:
-                    waiting.extendleft(reversed(batches.halves(call)))
-                else:
-                    burial = outcome.bury(call.taken[0], refusal.reason, str(refusal))
-                    outcome.refused.append(burial)
-            except Exception as error:  # whatever it was, what was taken must come back
-                if not isinstance(error, CallFailed):
-                    outcome.surprise, error = error, Retry("unexpected", repr(error))
-                outcome.failure = error
-                waiting.appendleft(call)
-                break
-            else:
-                outcome.delivered += call.taken
-        outcome.kept = [item for call in waiting for item in call.taken]
-        self._outcomes.put(outcome)
-
-    def _may_call(self, site: str) -> bool:
-        """Wait for a turn at the site's rate; False where we are to stop first."""
-        if self.stopping:
-            return False
-        with self._rates:
-            seconds = self._pace(site).turn(self._clock())
-        if seconds > 0:
-            turn = time.monotonic() + seconds
-            while (left := turn - time.monotonic()) > 0:
-                if self.stopping:
-                    return False
-                time.sleep(min(left, LINGER))
-            self._paced(seconds)
-        return True
-
-    def _gather(self, seconds: float) -> None:
-        """Wait a little for an outcome, and judge all that are there."""
-        with suppress(queue.Empty):
-            self._judge(self._outcomes.get(timeout=seconds))
-            while True:
-                self._judge(self._outcomes.get_nowait())
-
-    def _judge(self, outcome: Outcome) -> None:
-        """Draw the conclusions: what becomes of each record, and how the site is faring."""
+    def _conclude(self, outcome: Outcome) -> None:
+        """What becomes of each record, and how the site is faring."""
         pace, now = self._pace(outcome.site), self._clock()
         pace.in_flight -= 1
-        self._runs_in_flight -= 1
         self._events_in_flight -= outcome.events
         self._acked += outcome.delivered
         if outcome.delivered:
@@ -283,12 +195,11 @@ class Forwarder:
     def _finish(self) -> None:
         """Wait for what is in flight, as long as the grace lasts, and settle it."""
         deadline = time.monotonic() + GRACE
-        while self._runs_in_flight and time.monotonic() < deadline:
-            self._gather(LINGER)
+        while self._senders.in_flight and time.monotonic() < deadline:
+            self._judge(LINGER)
         try:
             self._settle()
         except QueueError as error:  # it stays queued, and is sent again with the same eventIds
             self._repeats.say(error.reason, str(error), "the queue")
-        for _ in range(self._senders):
-            self._runs.put(None)
+        self._senders.end()
         self._outbox.close()

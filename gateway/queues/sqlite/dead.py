@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gateway.queues import DeadLetter, Record, Status
-from gateway.queues.sqlite.file import COLUMNS, INSERT, Database
+from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.locks import read_condition
+from gateway.queues.sqlite.schema import COLUMNS, INSERT
 
 PAGE = 500  # dead letters read at a time, so that no reader keeps the log from being folded
 

@@ -1,8 +1,7 @@
-"""The SQLite file itself: schema, connection, transactions and size."""
+"""The SQLite file itself: connection, transactions and size."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import time
@@ -11,72 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway import private
-from gateway.queues import QueueUnavailable, Record
-from gateway.queues.sqlite import log
+from gateway.queues import QueueUnavailable
+from gateway.queues.sqlite import log, schema
+from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import Gate
 
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE queue (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so that a cursor may rest on it
-    site TEXT NOT NULL,
-    session_id TEXT NOT NULL,
-    user_id TEXT,
-    event_id TEXT NOT NULL,
-    event TEXT NOT NULL,
-    received TEXT,
-    received_at REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX queue_by_site ON queue (site, id);
-CREATE TABLE dead (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    site TEXT NOT NULL,
-    session_id TEXT NOT NULL,
-    user_id TEXT,
-    event_id TEXT NOT NULL,
-    event TEXT NOT NULL,
-    received TEXT,
-    received_at REAL NOT NULL,
-    reason TEXT NOT NULL,
-    message TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    died_at REAL NOT NULL
-);
-"""
-# The eventIds of the last while, in three parts that are filled by turns: see SqliteInbox.
-SEEN_TABLES = ("seen0", "seen1", "seen2")
-SCHEMA += "".join(
-    f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
-)
-COLUMNS = ", ".join(Record._fields)
-INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
 BUSY_SECONDS = 5.0  # to wait for other writers
 LOOK_MS = 1  # between looks whether they are done, before a transaction
-
-# SQLite's extended error names, by their beginnings → our reason codes.
-REASONS = {
-    "SQLITE_FULL": "disk_full",
-    "SQLITE_READONLY": "read_only",
-    "SQLITE_BUSY": "busy",
-    "SQLITE_CORRUPT": "damaged",
-    "SQLITE_NOTADB": "damaged",
-    "SQLITE_CANTOPEN": "cannot_open",
-}
-# The same for what the operating system says of the folder, by errno.
-OS_REASONS = {
-    errno.ENOSPC: "disk_full",
-    errno.EDQUOT: "disk_full",
-    errno.EROFS: "read_only",
-    errno.EACCES: "read_only",
-    errno.EPERM: "read_only",
-    errno.ENOENT: "cannot_open",
-    errno.ENOTDIR: "cannot_open",
-    errno.EISDIR: "cannot_open",
-    errno.EEXIST: "cannot_open",
-}
 
 
 class Database:
@@ -225,43 +167,17 @@ class Database:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            if self._version(db) == 0:  # a new file: each of these writes to it
+            if schema.version(db, self.path) == 0:  # a new file: each of these writes to it
                 deadline = time.monotonic() + BUSY_SECONDS
                 _insist(db, "PRAGMA auto_vacuum = INCREMENTAL", deadline)
                 _insist(db, "PRAGMA journal_mode = WAL", deadline)
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
-            self._fill(db)
+            schema.fill(db, self.path)
         except BaseException:
             db.close()
             raise
         return db
-
-    def _fill(self, db: sqlite3.Connection) -> None:
-        if self._version(db) == SCHEMA_VERSION:
-            return
-        db.execute("BEGIN IMMEDIATE")  # others may be at the same point
-        try:
-            if self._version(db) == 0:
-                for statement in SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:  # half a schema would be in the way for ever
-                db.execute("ROLLBACK")
-            raise
-
-    def _version(self, db: sqlite3.Connection) -> int:
-        """The version of the format. Raises QueueUnavailable for a newer one."""
-        version: int = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise QueueUnavailable(
-                "newer_version",
-                f"{self.path} has version {version} of the format; "
-                f"this program knows {SCHEMA_VERSION}",
-            )
-        return version
 
 
 def _begin(db: sqlite3.Connection, deadline: float) -> None:
@@ -304,18 +220,3 @@ def _busy_timeout(db: sqlite3.Connection, milliseconds: int) -> Iterator[None]:
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     """Whether others are in the way: with a write, or the recovery of a log."""
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def unavailable(error: Exception) -> QueueUnavailable:
-    """A failure of SQLite or of the file system, with its reason code."""
-    if isinstance(error, OSError):
-        return QueueUnavailable(OS_REASONS.get(error.errno or 0, "io_error"), str(error))
-    name = getattr(error, "sqlite_errorname", "")
-    reason = next((code for start, code in REASONS.items() if name.startswith(start)), "io_error")
-    return QueueUnavailable(reason, f"SQLite: {error}")
-
-
-def seen_tables(now: float, seconds: int) -> tuple[str, str, str]:
-    """The tables of marks of seen eventIds: to fill, filled before it, and to empty."""
-    turn = int(now // seconds)
-    return SEEN_TABLES[turn % 3], SEEN_TABLES[(turn - 1) % 3], SEEN_TABLES[(turn + 1) % 3]

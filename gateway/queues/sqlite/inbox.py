@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gateway.queues import QueueFull, QueueUnavailable, Record
 from gateway.queues.group_commit import GroupCommit, off_the_loop, unheard
-from gateway.queues.sqlite.file import INSERT, Database, seen_tables
+from gateway.queues.sqlite.file import Database
+from gateway.queues.sqlite.schema import INSERT, seen_tables
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
 NEGLECTED_LOG_BYTES = 8 << 20

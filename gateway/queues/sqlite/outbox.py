@@ -10,9 +10,10 @@ from pathlib import Path
 from gateway.queues import RUN, Burial, Record, Release, Taken
 from gateway.queues.sqlite import log
 from gateway.queues.sqlite.ballast import Ballast
-from gateway.queues.sqlite.file import COLUMNS, Database, seen_tables
+from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.lines import Lines
 from gateway.queues.sqlite.recovery import repair
+from gateway.queues.sqlite.schema import COLUMNS, seen_tables
 
 AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms

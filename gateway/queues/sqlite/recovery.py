@@ -16,8 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from gateway.queues.sqlite.file import COLUMNS, INSERT, SEEN_TABLES, Database, unavailable
+from gateway.queues.sqlite.errors import unavailable
+from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.locks import Gate
+from gateway.queues.sqlite.schema import COLUMNS, INSERT, SEEN_TABLES
 
 PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
 DEAD_COLUMNS = f"{COLUMNS}, reason, message, attempts, died_at"

@@ -1,0 +1,79 @@
+"""The tables of the SQLite file, and the version of their format."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from gateway.queues import QueueUnavailable, Record
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so that a cursor may rest on it
+    site TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    user_id TEXT,
+    event_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    received TEXT,
+    received_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX queue_by_site ON queue (site, id);
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    site TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    user_id TEXT,
+    event_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    received TEXT,
+    received_at REAL NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    died_at REAL NOT NULL
+);
+"""
+# The eventIds of the last while, in three parts that are filled by turns: see SqliteInbox.
+SEEN_TABLES = ("seen0", "seen1", "seen2")
+SCHEMA += "".join(
+    f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
+)
+COLUMNS = ", ".join(Record._fields)
+INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+def fill(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables where the file is new. Raises QueueUnavailable for a newer format."""
+    if version(db, path) == SCHEMA_VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")  # others may be at the same point
+    try:
+        if version(db, path) == 0:
+            for statement in SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # half a schema would be in the way for ever
+            db.execute("ROLLBACK")
+        raise
+
+
+def version(db: sqlite3.Connection, path: Path) -> int:
+    """The version of the format. Raises QueueUnavailable for a newer one."""
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
+        raise QueueUnavailable(
+            "newer_version",
+            f"{path} has version {found} of the format; this program knows {SCHEMA_VERSION}",
+        )
+    return found
+
+
+def seen_tables(now: float, seconds: int) -> tuple[str, str, str]:
+    """The tables of marks of seen eventIds: to fill, filled before it, and to empty."""
+    turn = int(now // seconds)
+    return SEEN_TABLES[turn % 3], SEEN_TABLES[(turn - 1) % 3], SEEN_TABLES[(turn + 1) % 3]
