@@ -72,11 +72,7 @@ class RequestSchema(Schema):
     trackingId = Text(required=True)
     userId = OptionalName()
     sessionId = OptionalName()
-    eventList = Items(
-        Unchecked(),  # each is checked by itself
-        required=True,
-        validate=validate.Length(1, EVENTS_A_REQUEST),
-    )
+    eventList = Unchecked(required=True, validate=validate.Length(1, EVENTS_A_REQUEST))
     signature = Text()
     clientTime = Timestamp()
     session = Token()

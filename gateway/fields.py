@@ -91,10 +91,15 @@ class AttributionSource(Text):
         super().__init__(1024, _printable_ascii, **kwargs)
 
 
-class Unchecked(fields.Raw):
-    """Anything at all, null included."""
+class Unchecked(fields.List[Any]):
+    """A list of anything at all, null included: each item is checked by itself, later."""
 
-    def deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> Any:
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(fields.Raw(), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
         return value
 
 
@@ -181,11 +186,15 @@ class Properties(fields.Field[str]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         given = self._object(value)
+        if _is_plain(given):  # what nearly all are
+            return self._short(value if isinstance(value, str) else strict_json.dumps(given))
         wrong = ((key, [why]) for key, item in given.items() if (why := _refused(key, item)))
         if errors := dict(islice(wrong, MOST_ERRORS)):
             raise ValidationError(errors)
         members = {key: _scalar(item) for key, item in given.items() if item is not None}
-        text = value if members == given and isinstance(value, str) else strict_json.dumps(members)
+        return self._short(strict_json.dumps(members))
+
+    def _short(self, text: str) -> str:
         if len(text) > 1024:
             raise self.make_error("length")
         return text
@@ -199,6 +208,16 @@ class Properties(fields.Field[str]):
         if not isinstance(value, dict):
             raise self.make_error("invalid")
         return value
+
+
+def _is_plain(members: dict[str, Any]) -> bool:
+    """Whether all are texts, and nothing is wrong with any."""
+    try:
+        text = "".join([*members, *members.values()])
+    except TypeError:
+        return False
+    reserved = not RESERVED_KEYS.isdisjoint(map(str.casefold, members))
+    return not reserved and not strict_json.UNSTORABLE.search(text)
 
 
 def _refused(key: str, value: Any) -> str | None:

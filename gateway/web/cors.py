@@ -12,6 +12,14 @@ from gateway.sites import Site
 
 PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
 EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Session"]
+CREDENTIALS = (
+    ("Access-Control-Allow-Credentials", "true"),
+    ("Access-Control-Expose-Headers", ", ".join(EXPOSED)),
+)
+SHARED = ("/static/", "/pixel.gif")  # what any page may show
+ALWAYS = (("Vary", "Origin"), ("X-Content-Type-Options", "nosniff"))
+EVERYBODYS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "cross-origin"))
+OURS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "same-origin"))
 
 
 def admit(response: Response, origin: str | None) -> Response:
@@ -20,10 +28,7 @@ def admit(response: Response, origin: str | None) -> Response:
     What flask-cors would say, which looks no further where it finds it said.
     """
     if origin is not None:
-        headers = response.headers
-        headers["Access-Control-Allow-Origin"] = origin
-        headers["Access-Control-Allow-Credentials"] = "true"
-        headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+        response.headers.extend([("Access-Control-Allow-Origin", origin), *CREDENTIALS])
     return response
 
 
@@ -51,11 +56,5 @@ def share(app: Flask, sites: Collection[Site]) -> None:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        found = response.headers
-        found["Vary"] = "Origin"
-        found["X-Content-Type-Options"] = "nosniff"
-        shared = request.path.startswith("/static/")
-        found.setdefault(
-            "Cross-Origin-Resource-Policy", "cross-origin" if shared else "same-origin"
-        )
+        response.headers.extend(EVERYBODYS if request.path.startswith(SHARED) else OURS)
         return response

@@ -41,5 +41,4 @@ def drawn(response: Response) -> Response:
         response.content_type = "image/gif"
         response.set_data(GIF)
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response

@@ -12,6 +12,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from ipaddress import ip_address
 
 from limits import RateLimitItemPerMinute
@@ -52,7 +53,7 @@ class Rates:
 
     def count(self, what: str, address: str, cost: int, limit: int) -> int:
         """Count something, or with a cost of 0 only look; the seconds to wait past the limit."""
-        item = RateLimitItemPerMinute(limit)
+        item = _a_minute(limit)
         whose = what, self._hashed(address)
         if self._shared and self._clock() >= self._shared_from:
             try:
@@ -121,6 +122,9 @@ class ThisMinute(Storage):
         minute = int(self._clock() // MINUTE)
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()
+
+
+_a_minute = cache(RateLimitItemPerMinute)
 
 
 def network(address: str) -> str:

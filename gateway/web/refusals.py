@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, jsonify
+from werkzeug.datastructures import Headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 # Status → the error's name, as AWS's SDKs know it.
 TYPES = {
@@ -63,10 +67,18 @@ class Refusal(Exception):
         return response
 
 
+class NoContent(Response):
+    """A 204. werkzeug would copy its headers once more, to mend what such a one does not have."""
+
+    default_mimetype = None
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        return self.headers
+
+
 def no_content(reason: str | None = None) -> Response:
     """A 204, which promises that everything is stored, or names the reason why not."""
-    response = Response(status=204)
-    del response.headers["Content-Type"]
+    response = NoContent(status=204)
     if reason:
         response.headers["X-Gateway-Reason"] = reason
     return response
