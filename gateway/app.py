@@ -10,8 +10,8 @@ from flask_cors.core import FLASK_CORS_EVALUATED
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from gateway import demo_site
 from gateway.demo import shop
-from gateway.demo import site as demo_site
 from gateway.last_valid import problem_of
 from gateway.queues.urls import delivery_condition, open_inbox
 from gateway.settings import Settings, require_secret_key

@@ -51,7 +51,7 @@ def _print_no_more() -> None:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway.commands import check, forget, forward, operate, trace
+    from gateway.commands import check, dead_letters, forget, forward, queue, trace
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -60,7 +60,8 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     forward.add_command(commands)
-    operate.add_commands(commands)
+    queue.add_command(commands)
+    dead_letters.add_command(commands)
     check.add_command(commands)
     trace.add_command(commands)
     forget.add_command(commands)

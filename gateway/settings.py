@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from gateway.demo import site as demo_site
+from gateway import demo_site
 from gateway.sites import Site, read_sites
 from gateway.strict_schema import SettingsError, checked
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.commands import shorthand
+from gateway.commands.put_events import shorthand
 from tests.conformance import events, grammar, options
 from tests.conformance.case import FILES, USAGE, Case
 from tests.secrecy import MARK

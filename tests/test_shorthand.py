@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.shorthand import ShorthandError, convert, parse
-from gateway.commands.skeletons import put_events_input
+from gateway.commands.put_events.shorthand import ShorthandError, convert, parse
+from gateway.commands.put_events.skeletons import put_events_input
 
 KEYS = st.text("abcXYZ019-_.#/:", min_size=1, max_size=5)
 # AWS CLI itself reads some mixtures of quotes and backslashes otherwise than they were written.

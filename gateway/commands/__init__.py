@@ -1,1 +1,1 @@
-"""The operator's commands, a module each."""
+"""The operator's commands."""

@@ -62,7 +62,6 @@ class Forwarder:
         self._tidied_at = 0.0
         self._reloading = False
         self.settled = 0  # events delivered or dead
-        self.stopping = False
 
     def reload(self) -> None:
         """Learn what became of the sites, soon. Safe in a signal handler."""
@@ -70,7 +69,12 @@ class Forwarder:
 
     def stop(self) -> None:
         """Take no more, finish what is in flight, leave the rest. Safe in a signal handler."""
-        self.stopping = self._senders.stopping = True
+        self._senders.stopping = True
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to."""
+        return self._senders.stopping
 
     def run(self) -> None:
         """Deliver until stopped."""

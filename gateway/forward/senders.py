@@ -1,6 +1,6 @@
-"""Who makes the calls: threads, as many as there are sessions with a call in flight.
+"""Who makes the calls: threads, as many as sessions were ever in flight at once.
 
-So a site that is slow or broken holds up no other. (`forward` makes greenlets of them.)
+So a site that is slow or broken holds up no other. (The command `forward` makes greenlets of them.)
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from gateway.threads import off_the_loop
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -99,26 +100,3 @@ class GroupCommit(Generic[Item, Result]):
             if self._busy:
                 self._waiting[0].leads = True
                 self._waiting[0].wake()
-
-
-def off_the_loop(function: Callable[..., Result], *args: Any) -> Result:
-    """Call where a slow disk holds up no greenlet: in gevent's native threads, where gevent runs.
-
-    Under gevent a `threading.Thread` is a greenlet too, and a call into SQLite stalls them all.
-    """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return function(*args)
-    import gevent
-
-    def outcome() -> tuple[Result | None, BaseException | None]:
-        """No exception leaves a native thread: gevent would print its traceback."""
-        try:
-            return function(*args), None
-        except BaseException as error:
-            return None, error
-
-    result, error = gevent.get_hub().threadpool.apply(outcome)
-    if error is not None:
-        raise error
-    return result  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from gateway.sandbox.faults import Faults
-from gateway.sandbox.server import KEEP, Sandbox, serve
+from gateway.sandbox.stand_in import KEEP, Sandbox, serve
 
 __all__ = ["Faults", "Sandbox", "add_arguments", "run", "serve"]
 

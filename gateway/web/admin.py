@@ -9,11 +9,11 @@ from pathlib import Path
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from gateway.queues.group_commit import off_the_loop
 from gateway.settings import Settings
 from gateway.telemetry import metrics
 from gateway.telemetry.logs import Repeats
 from gateway.telemetry.readiness import Health
+from gateway.threads import off_the_loop
 from gateway.web import inspector
 from gateway.web.guard import COOKIE, Guard
 from gateway.web.refusals import Refusal

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, jsonify, request
 
 from gateway.queues import QueueError
-from gateway.queues.group_commit import off_the_loop
 from gateway.settings import Settings
 from gateway.telemetry import trace
 from gateway.telemetry.metrics import State
 from gateway.telemetry.readiness import Health
 from gateway.telemetry.trail import trail_path
 from gateway.telemetry.trail.reader import CHART_SECONDS, TrailReader, Wanted
+from gateway.threads import off_the_loop
 from gateway.web.refusals import Refusal
 
 Value = TypeVar("Value")

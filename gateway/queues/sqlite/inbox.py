@@ -11,9 +11,10 @@ from itertools import compress
 from pathlib import Path
 
 from gateway.queues import QueueFull, QueueUnavailable, Record
-from gateway.queues.group_commit import GroupCommit, off_the_loop, unheard
+from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.schema import INSERT, seen_tables
+from gateway.threads import off_the_loop
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
 NEGLECTED_LOG_BYTES = 8 << 20

@@ -12,12 +12,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from gateway.queues.group_commit import off_the_loop
 from gateway.telemetry import metrics
 from gateway.telemetry.logs import Repeats
 from gateway.telemetry.redact import MASK, Redactor
 from gateway.telemetry.trail import Trail, file
 from gateway.telemetry.trail.steps import Depth, Request, Row, Step
+from gateway.threads import off_the_loop
 
 WRITE_EVERY = 0.2  # seconds
 TRIM_EVERY = 5.0  # seconds

@@ -21,7 +21,7 @@ from botocore.model import ServiceModel
 from botocore.utils import ArgumentGenerator, parse_to_aware_datetime
 from botocore.validate import ParamValidator
 
-from gateway.commands import shorthand
+from gateway.commands.put_events import shorthand
 
 _SENTENCE_END = re.compile("[.:]")
 _LINE_BREAK = re.compile("[\n\u2028]")

@@ -70,7 +70,7 @@ def _run(argv: list[str]) -> int:
         return 0
     if options.debug:
         logging.basicConfig(level=logging.DEBUG)
-    from gateway.commands import skeletons
+    from gateway.commands.put_events import skeletons
 
     shape = skeletons.put_events_input()
     try:
@@ -227,7 +227,7 @@ def _refuse_aws_options(options: argparse.Namespace) -> None:
 def _enqueue(request: events.Request) -> int:
     """Hand the events to the queue; they are durable when this returns."""
     from gateway import events
-    from gateway.commands.enqueue import enqueue
+    from gateway.commands.put_events.enqueue import enqueue
     from gateway.strict_schema import SettingsError
 
     try:

@@ -1,0 +1,182 @@
+"""The sandbox as an object, and what it answers where."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Collection
+from email.message import Message
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from gateway.sandbox.calls import Answer, Call, PutEvents
+from gateway.sandbox.faults import Faults
+from gateway.sandbox.server import CORS, Server, error
+
+PAGE = Path(__file__).parents[2] / "static" / "sandbox.html"
+PAGE_POLICY = (
+    "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+
+KEEP = 10_000
+PREFLIGHT = CORS | {
+    "Access-Control-Allow-Headers": "*,Authorization",
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Max-Age": "600",
+}
+
+
+class Sandbox:
+    """A local Amazon Personalize that takes PutEvents, running while its `with` block does.
+
+    May be stopped and started again, as an outage: address, calls and faults stay.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        faults: Faults | None = None,
+        tracking_ids: Collection[str] = (),
+        keep: int = KEEP,
+    ) -> None:
+        self._address = (host, port)
+        self._run = secrets.token_hex(8)
+        self._ending = threading.Event()
+        self._put_events = PutEvents(faults or Faults(), tracking_ids, keep, self._ending.wait)
+        self._server: Server | None = None
+        self._routes: dict[tuple[str, str], Callable[[Message[str, str], str, bytes], Answer]] = {
+            ("POST", "/events"): self._post_events,
+            ("OPTIONS", "/events"): lambda *_: Answer(204, headers=PREFLIGHT),
+            ("GET", "/"): lambda *_: _page(),
+            ("GET", "/requests"): self._get_requests,
+            ("DELETE", "/requests"): self._delete_requests,
+            ("GET", "/faults"): lambda *_: _json(self.faults.to_json()),
+            ("PUT", "/faults"): self._put_faults,
+        }
+
+    @property
+    def url(self) -> str:
+        """Where it listens: what AWS_ENDPOINT_URL_PERSONALIZE_EVENTS is to be set to."""
+        host, port = self._address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def faults(self) -> Faults:
+        """The faults in force; setting them starts their random course anew."""
+        return self._put_events.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._put_events.faults = faults
+
+    def requests(self, since: int = 0) -> list[Call]:
+        """All calls kept, oldest first, the refused ones too: as `GET /requests` shows them."""
+        return self._put_events.calls.since(since)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events accepted, in order, each with its call's tracking, session and user ID."""
+        return [
+            {name: call[name] for name in ("trackingId", "sessionId", "userId")} | event
+            for call in self.requests()
+            if call["status"] == 200
+            for event in call["eventList"]
+        ]
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._put_events.calls.clear()
+
+    def start(self) -> None:
+        """Listen; raise OSError where that is not possible."""
+        self._ending.clear()
+        self._server = Server(self._address, self.answer, self._ending)
+        # An IPv6 address has more elements.
+        self._address = self._server.server_address[:2]  # type: ignore[assignment]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the port and every connection, with or without an answer."""
+        if self._server is not None:
+            self._ending.set()
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def answer(self, method: str, target: str, headers: Message[str, str], body: bytes) -> Answer:
+        """Answer one HTTP request; raise NoAnswer where faults demand it."""
+        path, _, query = target.partition("?")
+        try:
+            route = self._routes[method, path]
+        except KeyError:
+            return error(404, "UnknownOperationException", f"No operation: {method} {path}")
+        return route(headers, query, body)
+
+    def _post_events(self, headers: Message[str, str], _query: str, body: bytes) -> Answer:
+        answer = self._put_events.answer(headers, body)
+        return Answer(answer.status, answer.body, answer.headers | CORS)
+
+    def _get_requests(self, _headers: Message[str, str], query: str, _body: bytes) -> Answer:
+        try:
+            given = {name: int(values[-1]) for name, values in parse_qs(query).items()}
+        except ValueError:
+            return error(400, "InvalidInputException", "since and limit must be whole numbers")
+        calls = self.requests(given.get("since", 0))
+        newest = calls[-given["limit"] :] if given.get("limit", 0) > 0 else calls
+        return _json(newest, {"X-Sandbox-Run": self._run})
+
+    def _delete_requests(self, *_: object) -> Answer:
+        self.clear()
+        return Answer(204)
+
+    def _put_faults(self, _headers: Message[str, str], _query: str, body: bytes) -> Answer:
+        try:
+            self.faults = Faults.from_json(json.loads(body))
+        except (ValueError, RecursionError) as fault:
+            return error(400, "InvalidInputException", str(fault))
+        return _json(self.faults.to_json())
+
+
+def serve(
+    host: str,
+    port: int,
+    faults: Faults,
+    tracking_ids: Collection[str] = (),
+    keep: int = KEEP,
+    started: Callable[[str], object] = print,
+) -> None:
+    """Run until SIGTERM or SIGINT, in the main thread; `started` is called with the URL."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    # Blocked before any thread starts, so that they all inherit it and sigwait alone gets them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        with Sandbox(host, port, faults, tracking_ids, keep) as sandbox:
+            started(sandbox.url)
+            signal.sigwait(ends)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _page() -> Answer:
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": PAGE_POLICY}
+    return Answer(200, PAGE.read_bytes(), headers | CORS)
+
+
+def _json(value: Any, headers: dict[str, str] | None = None) -> Answer:
+    shown = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Answer(200, json.dumps(value).encode(), shown | CORS | (headers or {}))
