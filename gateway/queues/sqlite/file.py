@@ -91,6 +91,9 @@ class Database:
             self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        self.close()  # Python 3.13 and later complain where nobody has
+
     def size(self, db: sqlite3.Connection) -> int:
         """Bytes in use: pages that hold something, and the log that is not folded in yet."""
         return self._pages(db) + log.bytes_used(self.path)
