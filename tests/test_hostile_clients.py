@@ -19,8 +19,8 @@ from gateway.sandbox import Sandbox
 from .sqs_cluster import Forwarder
 from .support import ORIGIN, Gateway, beacon, environment, event, eventually
 
-BODY_SECONDS = 3
-HEAD_SECONDS = 2
+BODY_SECONDS = 2
+HEAD_SECONDS = 3  # later, as it is by default
 CONNECTIONS = 60  # a worker
 FLOOD = 10_000 if "SOAK_SECONDS" in os.environ else 600
 
@@ -117,6 +117,26 @@ def test_who_sends_all_before_reading_sees_the_refusal_too(gateway: Gateway, siz
         eager.sendall(request(b" " * size))
         [(status, headers, _)] = answers(eager)
     assert (status, headers["X-Gateway-Reason"]) == (413, "request_entity_too_large")
+    served(gateway)
+
+
+@pytest.mark.parametrize("protocol", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_the_last_refusal_of_a_connection_is_seen_too(gateway: Gateway, protocol: bytes) -> None:
+    """nginx asks for a connection to end, by its default version or by our recipe's header."""
+    headers = b"Connection: close", b"Content-Encoding: gzip"
+    for _ in range(20):
+        with connect(gateway) as eager:
+            eager.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            eager.sendall(request(b" " * 60_000, *headers, line=b"POST /events " + protocol))
+            [(status, *_)] = answers(eager)
+        assert status == 415
+
+
+def test_a_body_that_stays_away_after_its_refusal_is_no_fault_of_ours(gateway: Gateway) -> None:
+    with connect(gateway) as slow:
+        slow.sendall(request(b"{", b"Content-Length: 1000", line=b"POST /nowhere HTTP/1.1"))
+        [(status, *_)] = answers(slow)  # and no other follows
+    assert status == 404
     served(gateway)
 
 

@@ -41,18 +41,19 @@ class Reader(Protocol):
 
 
 class Hurried:
-    """Reads a request's body for so many seconds at most; then it raises RequestTimeout."""
+    """Reads a request's body for so many seconds at most; then it raises what `late` names."""
 
     def __init__(self, req: Any, seconds: float) -> None:
+        self.late: type[BaseException] = exceptions.RequestTimeout
         self._req = req
         self._reader: Reader = req.body.reader
         self._deadline = time.monotonic() + seconds
 
     def read(self, size: int) -> bytes:
         try:
-            with gevent.Timeout(self._deadline - time.monotonic(), exceptions.RequestTimeout):
+            with gevent.Timeout(self._deadline - time.monotonic(), self.late):
                 return self._reader.read(size)
-        except exceptions.RequestTimeout:
+        except self.late:
             self._req.force_close()
             raise
 
@@ -92,16 +93,21 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if sock in self._waiting:  # now it is waited for anew
             del self._waiting[sock]
             self._waiting[sock] = None
-        length = getattr(req.body.reader, "length", None)  # None: in chunks
+        reader = req.body.reader
+        length = getattr(reader, "length", None)  # that is not read yet; None: in chunks
         if length is None or length > DRAINED:
             req.force_close()
         if length is None or length > req.unreader.buf.getbuffer().nbytes:  # else it is all here
             req.body.reader = Hurried(req, self.cfg.timeout)
         try:
             return super().handle_request(listener_name, req, sock, addr)
-        finally:
-            if req.body.failed or req.must_close:
+        except StopIteration:  # the connection is to end
+            if getattr(reader, "length", True):
                 self._linger(sock)
+            raise
+        finally:
+            if isinstance(req.body.reader, Hurried):  # what is left is nobody's to answer
+                req.body.reader.late = TimeoutError
             if sock in self._waiting:
                 self._waiting[sock] = time.monotonic()
 
