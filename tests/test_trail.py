@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +127,38 @@ def test_what_is_masked_is_masked_at_any_depth_and_in_messages(remembered: Path)
     assert Redactor([]).message("Value 'ada@b.cd' failed", [EVENT % "a"]) == (
         "Value 'ada@b.cd' failed"
     )
+
+
+EMAIL = '{"email": "ada@b.cd", "list": "home"}'
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"properties": EMAIL},
+        {"properties": json.dumps(EMAIL)},
+        {"Properties": EMAIL},
+        {"properties": [EMAIL, 7]},
+        {"properties": json.dumps({"user": EMAIL})},
+        {"properties": f" {EMAIL[:-1]}"},
+        {"itemId": "[" * 100_000 + EMAIL},
+        {"email": [EMAIL]},
+    ],
+)
+def test_what_is_masked_is_masked_in_texts_that_hold_json_too(event: dict[str, Any]) -> None:
+    masked = Redactor(["Email"]).event(json.dumps(event))
+    assert "ada@b.cd" not in masked
+    assert MASK in json.dumps(json.loads(masked), ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "Hello {name}", '{"list": "home"}', "[1, 2", '"a"', "{}"]
+)
+def test_a_text_without_any_of_the_names_stays_as_it_is(text: str) -> None:
+    event = {"itemId": text, "properties": '{"list": "home"}'}
+    assert json.loads(Redactor(["email"]).event(json.dumps(event))) == event
+
+
+def test_a_value_in_a_text_in_a_text_is_masked_in_messages() -> None:
+    event = json.dumps({"properties": json.dumps({"user": EMAIL})})
+    assert Redactor(["email"]).message("'ada@b.cd' is no item", [event]) == f"'{MASK}' is no item"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 MASK = "•••"
+OPENINGS = ("{", "[", '"')  # of JSON that may hold an object
 SHORTEST = 3  # characters of a value that is looked for in a message
 
 
@@ -35,27 +36,35 @@ class Redactor:
     def _masked(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                name: MASK if self.names(name) else self._masked(_opened(name, inner))
+                name: MASK if self.names(name) else self._masked(inner)
                 for name, inner in value.items()
             }
-        return [self._masked(inner) for inner in value] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return [self._masked(inner) for inner in value]
+        opened = _opened(value)
+        if opened is value or opened is MASK:
+            return opened
+        masked = self._masked(opened)
+        return value if masked == opened else masked
 
     def _found(self, value: Any, *, hidden: bool = False) -> Iterator[str]:
         if isinstance(value, dict):
             for name, inner in value.items():
-                yield from self._found(_opened(name, inner), hidden=hidden or self.names(name))
+                yield from self._found(inner, hidden=hidden or self.names(name))
         elif isinstance(value, list):
             for inner in value:
                 yield from self._found(inner, hidden=hidden)
+        elif (opened := _opened(value)) is not value:
+            yield from self._found(opened, hidden=hidden)
         elif hidden and len(text := str(value)) >= SHORTEST:
             yield text
 
 
-def _opened(name: str, value: Any) -> Any:
-    """PutEvents has its properties as a text that holds a JSON object."""
-    if name == "properties" and isinstance(value, str):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return MASK
-    return value
+def _opened(value: Any) -> Any:
+    """What a text holds, where that is JSON with objects in it: PutEvents' properties are one."""
+    if not isinstance(value, str) or "{" not in value or value.lstrip()[:1] not in OPENINGS:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return MASK
