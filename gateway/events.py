@@ -55,7 +55,7 @@ class MetricAttributionSchema(Schema):
 class EventSchema(Schema):
     """PutEvents' Event, in the model's order. `eventId` and `sentAt` may be left out here."""
 
-    eventId = Text()
+    eventId = OptionalName()  # or all of a broken template's would be one
     eventType = Name(required=True)
     eventValue = Number()
     itemId = Name()

@@ -45,7 +45,7 @@ DESCRIPTIONS = {
     "corrected.",
     "reset": "These events begin a new session.",
     "session": "The session tag of an earlier answer's `X-Gateway-Session`; wins over the cookie.",
-    "eventId": "Filled in where it is missing. An event is counted once under its ID.",
+    "eventId": "Filled in where it is missing or a placeholder. An event counts once under its ID.",
     "eventType": "As in the solution's events: view, purchase, …",
     "eventValue": "What the event is worth: a price, a share watched, …",
     "itemId": "The item that it is about.",

@@ -570,6 +570,15 @@ def test_a_placeholder_for_the_session_leaves_it_to_the_cookie(
     assert [record["session_id"] for record in stored()] == ["known"]
 
 
+def test_visitors_who_send_the_same_placeholder_share_no_session(
+    client: FlaskClient, stored: Stored
+) -> None:
+    for _ in range(2):
+        client.delete_cookie(COOKIE)
+        assert_stored_durably(post(client, beacon(event(eventId="undefined"))))
+    assert len({record["session_id"] for record in stored()}) == 2
+
+
 @pytest.mark.parametrize("placeholder", ["null", "undefined", "NaN", "[object Object]", "", " "])
 def test_a_placeholder_for_the_user_is_an_anonymous_visitor(
     client: FlaskClient, stored: Stored, placeholder: str

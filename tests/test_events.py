@@ -205,6 +205,12 @@ def test_a_placeholder_as_session_is_none(placeholder: str) -> None:
 # Events
 
 
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_a_placeholder_as_event_id_is_none(placeholder: str) -> None:
+    """All events of a broken template would be duplicates of its first."""
+    assert sent(an_event(eventId=placeholder))["eventId"] not in PLACEHOLDERS
+
+
 def test_an_event_with_every_member_is_sent_as_it_came() -> None:
     event = {
         "eventId": "e-1",
@@ -258,6 +264,10 @@ def test_a_text_may_be_as_long_as_aws_takes_it_and_no_longer(member: str, longes
     for character in "x", "\u00fc", "\U0001f6d2":
         assert sent(an_event(**{member: character * longest}))[member] == character * longest
         assert list(refused(an_event(**{member: character * (longest + 1)}))) == [member]
+
+
+@pytest.mark.parametrize("member", ["eventType", "itemId", "recommendationId"])
+def test_a_text_is_not_empty(member: str) -> None:
     assert list(refused(an_event(**{member: ""}))) == [member]
 
 
@@ -682,6 +692,7 @@ DIFFERENCES: dict[tuple[str, str], Any] = {
     ("eventList[].properties", "also"): [{}],  # an object itself
     ("userId", "empty"): True,  # a blank stands for none, as other placeholders do
     ("sessionId", "empty"): True,
+    ("eventList[].eventId", "empty"): True,
 }
 # Members beside PutEvents' that are our own.
 OURS = {"signature", "clientTime", "session", "reset"}
@@ -894,7 +905,7 @@ def test_every_text_that_can_be_stored_arrives_unchanged(
 ) -> None:
     properties = {f"k{any_text}": any_text, "name": name}
     event = {
-        "eventId": any_text,
+        "eventId": name,
         "eventType": name,
         "itemId": name,
         "recommendationId": any_text[:40],
@@ -906,7 +917,7 @@ def test_every_text_that_can_be_stored_arrives_unchanged(
     assert (wanted.user_id, wanted.session_id) == (user, session)
     [accepted], errors = accept(body.encode())
     assert errors == {}
-    assert accepted.event_id == any_text
+    assert accepted.event_id == name
     arrived = json.loads(accepted.sent)
     assert json.loads(arrived.pop("properties")) == properties
     del event["properties"], arrived["sentAt"]
@@ -1022,11 +1033,15 @@ def is_text_of_texts(properties: Any) -> bool:
     return not isinstance(members, dict) or all(isinstance(one, str) for one in members.values())
 
 
-# As PutEvents itself has it: a time as a number is there, properties are a text.
+# As PutEvents itself has it: a time as a number is there, properties are a text. An eventId that
+# is none is mended, too.
 WIRE_EVENTS = slips(
     with_members(["eventType", "sentAt"], VALID),
     {
         **ODD,
+        "eventId": JUNK.filter(
+            lambda value: not isinstance(value, str) or not is_placeholder(value)
+        ),
         "properties": ODD["properties"].filter(is_text_of_texts),
         "sentAt": JUNK.filter(lambda value: value is not None and not isinstance(value, str)),
     },

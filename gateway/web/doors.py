@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from gateway import origins
 from gateway.events import Request
+from gateway.fields import is_placeholder
 from gateway.sites import Site
 from gateway.web.sessions import Claims, Sessions, Visit
 
@@ -73,6 +74,8 @@ def _first(request: Request) -> str:
     PutEvents, too, takes what bears the same eventId for the same event.
     """
     match request.event_list[0]:
-        case {"eventId": str(event_id), "sentAt": str() | int() | float() as sent_at}:
+        case {"eventId": str(event_id), "sentAt": str() | int() | float() as sent_at} if (
+            not is_placeholder(event_id)
+        ):
             return f"{event_id!r} {sent_at!r}"
     return uuid4().hex
