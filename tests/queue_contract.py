@@ -64,8 +64,9 @@ class SqliteBackend:
         limits = {"max_bytes": A_LOT, "min_free_bytes": 0, "dedupe_seconds": 3600, **limits}
         return SqliteInbox(self.path, clock=self.clock, **limits)
 
-    def outbox(self) -> SqliteOutbox:
-        outbox = SqliteOutbox(self.path, dedupe_seconds=3600, clock=self.clock)
+    def outbox(self, now: Callable[[], float] | None = None) -> SqliteOutbox:
+        now = now or self.clock
+        outbox = SqliteOutbox(self.path, dedupe_seconds=3600, clock=self.clock, now=now)
         self._outboxes.append(outbox)  # a crash closes nothing
         return outbox
 

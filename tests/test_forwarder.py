@@ -71,8 +71,9 @@ class World:
 
     def restart(self, **more: Any) -> None:
         """A new forwarder; the one before it is gone."""
+        more = {"now": self.clock, **more}
         self.forwarder = Forwarder(
-            self.backend.outbox(), self.aws.send,
+            self.backend.outbox(more["now"]), self.aws.send,
             max_age=14 * A_DAY, clock=self.clock, report=self.conditions.append, **more,
         )  # fmt: skip
         self._forwarders.append(self.forwarder)
@@ -433,6 +434,28 @@ def test_attempts_are_counted_across_restarts(world):
 
 
 # --- a long outage ---
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_time_of_day_that_is_set_anew_holds_up_nobody(world: World, hours: int) -> None:
+    """By hand, or by NTP: what is measured goes by another clock."""
+    wrong = 0.0
+    world.restart(now=lambda: world.clock.now + wrong, calls_per_second=lambda _site: 100.0)
+    world.aws.rule = failing(UNREACHABLE, "b")
+    world.put_each("a-1")
+    world.put_each("b-1", site="b")
+    world.until_delivered("a-1")
+    wrong = hours * 3600.0
+    world.put_each("a-2")
+    world.aws.rule = lambda _call: None
+    assert world.until_delivered("a-2") <= 5
+    assert world.until_delivered("b-1") <= 60
+    assert world.conditions[-1].at == pytest.approx(world.clock.now + wrong, abs=5)
+
+
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_a_word_from_another_time_is_no_sign_of_life(seconds: int) -> None:
+    assert Condition(1_763_880_000.0 + seconds, 0, {}).is_stale(1_763_880_000.0)
 
 
 def test_ten_minutes_of_outage_end_within_ten_minutes_and_are_told_once_a_minute(world, caplog):

@@ -38,17 +38,19 @@ class Forwarder:
         report: Callable[[Condition], None] = lambda _condition: None,
         paced: Callable[[float], None] = lambda _seconds: None,
         reread: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """`calls_per_second(site)` caps a site's rate, and `paced` hears each wait for it.
 
         `report` hears how delivery is going; `reread` is called for `reload`, and may change what
-        `send` and `calls_per_second` know.
+        `send` and `calls_per_second` know. `clock` measures, `now` is the time of day.
         """
         self._outbox = outbox
         self._senders = Senders(send, self._turn, paced)
         self._max_age = max_age
         self._clock = clock
+        self._now = now
         self._calls_per_second = calls_per_second
         self._report = report
         self._reread = reread
@@ -59,7 +61,7 @@ class Forwarder:
         self._buried: list[Burial] = []
         self._released: list[Release] = []
         self._events_in_flight = 0
-        self._tidied_at = 0.0
+        self._tidied_at = float("-inf")
         self._reloading = False
         self.settled = 0  # events delivered or dead
 
@@ -137,7 +139,7 @@ class Forwarder:
             self._tidied_at = self._clock()
             troubles = {site: pace.trouble for site, pace in self._paces.items() if pace.trouble}
             oldest_at = self._outbox.oldest_at()
-            self._report(Condition(self._clock(), self._events_in_flight, troubles, oldest_at))
+            self._report(Condition(self._now(), self._events_in_flight, troubles, oldest_at))
             self._outbox.tidy()
 
     def _repair(self, *, thorough: bool = False) -> None:
@@ -150,8 +152,8 @@ class Forwarder:
                 log.error("the queue: damaged: %s", done)
 
     def _launch(self, run: list[Taken]) -> None:
-        site, now = run[0].record.site, self._clock()
-        outcome = Outcome(site, now)
+        site, now = run[0].record.site, self._now()
+        outcome = Outcome(site, self._clock())
         fresh = []
         for item in run:
             if now - item.record.received_at <= self._max_age:

@@ -156,7 +156,7 @@ class Condition:
 
     def is_stale(self, now: float) -> bool:
         """Whether the forwarder has been silent for so long that it is taken for dead."""
-        return now - self.at > SILENCE
+        return abs(now - self.at) > SILENCE  # the time of day may have been set back
 
 
 class Lease(Protocol):

@@ -44,12 +44,18 @@ class SqliteOutbox:
     """
 
     def __init__(
-        self, path: Path, *, dedupe_seconds: int, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        dedupe_seconds: int,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """`clock` measures, `now` is the time of day."""
         self._database = Database(path, "NORMAL")  # an ack lost with the power is only a resend
         self._ballast = Ballast(self._database)
         self._dedupe_seconds = dedupe_seconds
-        self._clock = clock
+        self._now = now
         self._log_size = 0  # when last tidied
         self._opening = 0  # of the file, which the lines are about
         self._lines = Lines(clock)
@@ -80,7 +86,7 @@ class SqliteOutbox:
         self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
     ) -> None:
         """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
-        died_at = self._clock()
+        died_at = self._now()
         self._ballast.throw()
         self._database.fold_log(CHECKPOINT_BYTES)  # makes the room that this takes
         with self._database.transaction() as db:
@@ -112,7 +118,7 @@ class SqliteOutbox:
             self._database.cut_log()  # its bytes count as used
         else:
             self._database.fold_log(CHECKPOINT_BYTES)
-        old = seen_tables(self._clock(), self._dedupe_seconds)[2]
+        old = seen_tables(self._now(), self._dedupe_seconds)[2]
         with self._database.reading() as db:
             outdated = db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone()
             spare = db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES
@@ -128,7 +134,7 @@ class SqliteOutbox:
     def repair(self, *, thorough: bool = False) -> str | None:
         """Set a damaged file aside and carry over what can be read; what was done, if anything."""
         self.close()
-        recovery = repair(self._database.path, self._clock(), thorough=thorough)
+        recovery = repair(self._database.path, self._now(), thorough=thorough)
         if recovery is None:
             return None
         return (
