@@ -158,7 +158,7 @@ class EnvironmentSchema(Schema):
     admin_token = fields.String(
         data_key="GATEWAY_ADMIN_TOKEN",
         load_default=None,
-        validate=validate.Length(1),
+        validate=validate.Regexp(r"[!-~]+\Z", error="Not printable ASCII without blanks."),
         metadata={"description": "Admits to `/metrics` and `/inspect`; without one both are 404"},
     )
     redact = Keys(

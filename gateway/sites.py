@@ -99,7 +99,7 @@ def parse_sites(text: str, path: Path) -> Mapping[str, Site]:
     """The sites of a text; `path` is for the messages of a SettingsError."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond measure
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     tables = document.pop("sites", None)
     if document or not isinstance(tables, dict) or not tables:

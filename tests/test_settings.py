@@ -150,6 +150,8 @@ def test_a_variable_sets_what_it_says(
         ("GATEWAY_DEDUPE_SECONDS", "hour"),
         ("GATEWAY_RATE_LIMIT_STORAGE", "memcached://h"),
         ("GATEWAY_ADMIN_TOKEN", ""),
+        ("GATEWAY_ADMIN_TOKEN", "t\u00f6k\u00e9n"),
+        ("GATEWAY_ADMIN_TOKEN", "token "),
         ("GATEWAY_REDACT", "email,"),
         ("GATEWAY_DEMO", "aws"),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000/page"),
@@ -479,6 +481,8 @@ def test_a_site_is_found_by_its_key_and_by_its_tracking_id(tmp_path: Path, name:
         (f"{MINIMAL}{MINIMAL}", "not valid TOML"),
         ("[sites.shop\n", "not valid TOML"),
         ("{}", "not valid TOML"),
+        ("a = " + "[" * 5000, "not valid TOML"),
+        (f"{MINIMAL}events_per_minute = {'9' * 5000}\n", "not valid TOML"),
         (b"[sites.shop]\nregion = '\xff'\n", "not UTF-8"),
     ],
 )
