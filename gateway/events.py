@@ -33,6 +33,7 @@ from gateway.fields import (
 
 EVENTS_A_REQUEST = 100
 EVENT_BYTES = 10 * 1024  # the documented quota
+SLIPS = 5  # errors of an object up to which it is told what unknown members may mean: that is slow
 CLOCK_TOLERANCE = 5.0  # seconds that a client's clock may be off before times are corrected
 
 Errors = dict[str, Any]
@@ -176,8 +177,10 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
     try:
         return _fields_alone(schema, given) or dict(schema.load(given))
     except ValidationError as error:
-        wrong = islice(sorted(error.messages_dict.items()), MOST_ERRORS)
-        errors = {name: _explain(schema, name, why) for name, why in wrong}
+        told = error.messages_dict
+        meant: Collection[str] = known if len(told) <= SLIPS else ()
+        wrong = islice(sorted(told.items()), MOST_ERRORS)
+        errors = {name: _explain(meant, name, why) for name, why in wrong}
         raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
 
 
@@ -204,8 +207,8 @@ def _required(schema: Schema) -> frozenset[str]:
     return frozenset(name for name, field in schema.fields.items() if field.required)
 
 
-def _explain(schema: Schema, name: str, messages: Any) -> Any:
+def _explain(meant: Collection[str], name: str, messages: Any) -> Any:
     if messages != ["Unknown field."]:
         return messages
-    nearest = get_close_matches(name, schema.fields, 1)
+    nearest = get_close_matches(name, meant, 1)
     return [f"Unknown field: did you mean {nearest[0]}?" if nearest else "Unknown field."]

@@ -143,8 +143,7 @@ PATHS: Json = {
         "post": {
             "operationId": "logOut",
             "summary": "Give the cookie back",
-            "security": LOGGED_IN,
-            "responses": {**SEE, **OUTSIDE},
+            "responses": SEE,
         }
     },
     "/inspect/events": {

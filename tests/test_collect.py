@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -525,6 +526,16 @@ def test_sites_never_share_a_session(client: FlaskClient, stored: Stored) -> Non
     assert [record["session_id"] for record in stored()] == [session_of(response).id, "known"]
 
 
+def post_with_cookies(app: Flask, header: str) -> TestResponse:
+    """With this very header, which a client that keeps cookies would replace by its own."""
+    return app.test_client(use_cookies=False).post(
+        "/events",
+        data=json.dumps(beacon()),
+        headers={"Origin": ORIGIN},
+        environ_overrides={"HTTP_COOKIE": header},
+    )
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -540,15 +551,25 @@ def test_sites_never_share_a_session(client: FlaskClient, stored: Stored) -> Non
     ],
     ids=repr,
 )
-def test_a_malformed_cookie_begins_a_new_session(client: FlaskClient, header: str) -> None:
-    response = client.post(
-        "/events",
-        data=json.dumps(beacon()),
-        headers={"Origin": ORIGIN},
-        environ_overrides={"HTTP_COOKIE": header},
-    )
+def test_a_malformed_cookie_begins_a_new_session(app: Flask, header: str) -> None:
+    response = post_with_cookies(app, header)
     assert_stored_durably(response)
     assert session_of(response)
+
+
+@pytest.mark.parametrize("planted", ["", "a.b.c.d", "x" * 4096])
+def test_a_cookie_that_is_not_ours_hides_none_that_is(
+    app: Flask, stored: Stored, planted: str
+) -> None:
+    """Browsers send both: one may come from a longer path, or a sibling's domain."""
+    header = f"{COOKIE}={planted}; {COOKIE}={token(1)}"
+    assert_stored_durably(post_with_cookies(app, header))
+    assert [record["session_id"] for record in stored()] == ["known"]
+
+
+def test_an_empty_content_encoding_is_none(client: FlaskClient) -> None:
+    headers = {"Origin": ORIGIN, "Content-Encoding": ""}
+    assert_stored_durably(client.post("/events", data=json.dumps(beacon()), headers=headers))
 
 
 def test_a_given_session_is_taken_as_it_is_and_sets_no_cookie(

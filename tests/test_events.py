@@ -1118,6 +1118,12 @@ def test_the_events_above_are_valid_as_often_as_not(strategy: st.SearchStrategy[
 # Floods
 
 
+def test_of_many_unknown_members_none_is_taken_for_a_slip() -> None:
+    """To look for what each might mean takes time: some 0.1 s for 100 events of 20 such."""
+    slips = {f"itemIds{number}": "a" for number in range(20)}
+    assert refused({**an_event(), **slips}) == {name: ["Unknown field."] for name in slips}
+
+
 def test_of_many_errors_in_one_object_only_some_are_named() -> None:
     many = {f"a{number}": [] for number in range(1000)}
     assert len(request_refused({**request(an_event()), **many}).errors) == 20

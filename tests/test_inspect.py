@@ -225,6 +225,11 @@ def test_a_log_in_gives_a_cookie_that_no_script_and_no_other_site_gets(
         assert (answer.status_code, answer.headers["X-Gateway-Reason"]) == (401, "admin_token")
 
 
+def test_a_log_out_after_the_log_in_is_over_leads_to_the_form_as_well(visitor: FlaskClient) -> None:
+    answer = visitor.post("/inspect/log-out")
+    assert (answer.status_code, answer.location) == (303, "../inspect")
+
+
 def test_a_log_in_ends_with_its_hour_or_the_token(
     visitor: FlaskClient, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,8 +253,9 @@ def test_who_guesses_the_token_is_not_told_any_more_and_others_are_let_in(
     guesser, other = ({"X-Forwarded-For": f"192.0.2.{n}"} for n in (7, 8))
     logged_in = client.post("/inspect/log-in", data={"token": TOKEN}, headers=guesser)
     cookie = {"Cookie": logged_in.headers["Set-Cookie"].partition(";")[0]}
-    for guess in range(40):
-        client.get("/metrics", headers={"Authorization": f"Bearer {guess}", **guesser})
+    for guess in range(30):
+        told = client.get("/metrics", headers={"Authorization": f"Bearer {guess}", **guesser})
+        assert told.status_code == 401
     form = client.post("/inspect/log-in", data={"token": TOKEN}, headers=guesser)
     for refused in form, client.get("/metrics", headers={**BEARER, **guesser}):
         assert (refused.status_code, refused.headers["X-Gateway-Reason"]) == (429, "admin_guesses")

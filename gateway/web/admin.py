@@ -65,7 +65,7 @@ def _keep_others_out(routes: Blueprint, guard: Guard) -> None:
 
     @routes.before_request
     def operators_only() -> Response | None:
-        if request.endpoint == "admin.log_in" or guard.admits(request):
+        if request.endpoint in ("admin.log_in", "admin.log_out") or guard.admits(request):
             return None
         if request.endpoint != "admin.inspect" or "Authorization" in request.headers:
             raise Refusal(401, "admin_token", "Send the admin token: Authorization: Bearer …")

@@ -102,8 +102,8 @@ def _take(
 
 def _body(sent: Request) -> bytes:
     """The whole body, as it was sent: none is decompressed."""
-    encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
-    if encoding.lower() != "identity":
+    encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "")
+    if encoding.lower() not in ("", "identity"):
         raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
     length = sent.content_length
     try:

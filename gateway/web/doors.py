@@ -32,16 +32,15 @@ class Door:
         self.cookie = f"pz_sid_{site.key}"
         self.sessions = Sessions(site.key, secret_keys, site.session_minutes)
         self._own = origins.pattern(site.origins)
-        self._token = re.compile(rf"(?:^|;) *{re.escape(self.cookie)}=([^; ]*)").search
+        self._tokens = re.compile(rf"(?:^|;) *{re.escape(self.cookie)}=([^; ]*)").findall
 
     def admits(self, origin: str | None) -> bool:
         """Whether a page of this origin may send the site's events."""
         return self.site.allow_missing_origin if origin is None else bool(self._own.match(origin))
 
     def token(self, cookies: str) -> str | None:
-        """The session token in a Cookie header, of which nothing else is of interest."""
-        found = self._token(cookies)
-        return found[1] if found else None
+        """The session token in a Cookie header: of several by its name, the first that is ours."""
+        return next(filter(self.sessions.read, self._tokens(cookies)), None)
 
     def visitor(
         self, request: Request, times: Sequence[float], cookie: str | None, now: float

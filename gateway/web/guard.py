@@ -48,12 +48,12 @@ class Guard:
         Raises Refusal where the address has guessed too often to be told.
         """
         address = request.remote_addr or ""
-        if wait := self._rates.count(GUESSED, address, 0, GUESSES):
+        if wait := self._rates.count(GUESSED, address, 0, GUESSES - 1):
             why = "Too many wrong tokens from this address"
             raise Refusal(429, "admin_guesses", why, retry_after=wait)
         right = hmac.compare_digest(given.encode(), self._token)
         if not right:
-            self._rates.count(GUESSED, address, 1, GUESSES)
+            self._rates.count(GUESSED, address, 1, GUESSES - 1)
         return right
 
     def log_in(self, request: Request, response: Response, started: int | None = None) -> None:

@@ -129,8 +129,9 @@ _a_minute = cache(RateLimitItemPerMinute)
 
 def network(address: str) -> str:
     """Whom an address stands for: in IPv6 a host has a whole /64 to choose from."""
-    if ":" not in address:
-        return address
+    host, colon, _port = address.partition(":")
+    if "." in host or not colon:  # some proxies add the port
+        return host
     try:
         parsed = ip_address(address)
     except ValueError:  # what a trusted proxy said: `unknown`, or with a port
