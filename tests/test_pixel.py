@@ -86,6 +86,7 @@ def test_who_only_looks_whether_it_is_there_views_nothing(
         (VIEW | {"eventValue": "5"}, 400, "invalid_request", "eventValue"),
         (VIEW | {"sessionId": "s"}, 400, "invalid_request", "sessionId"),
         (VIEW | {"eventType": "Purchase"}, 400, "invalid_request", "eventType"),
+        (VIEW | {"eventType": " purchase "}, 400, "invalid_request", "eventType"),
         ([*VIEW.items(), ("itemId", "kettle")], 400, "invalid_request", "itemId"),
         (VIEW | {"trackingId": "nobody"}, 404, "unknown_site", None),
         (VIEW | {"trackingId": "media"}, 403, "pixel_off", None),

@@ -23,7 +23,7 @@ def read(query: MultiDict[str, str]) -> events.Request:
     errors = {name: ["Not in a pixel's address."] for name in query if name not in OF_EVENT}
     errors.pop("trackingId", None)
     errors |= {name: ["Twice."] for name, values in query.lists() if len(values) > 1}
-    if query.get("eventType", "").lower() == "purchase":
+    if query.get("eventType", "").strip().lower() == "purchase":
         errors["eventType"] = ["A purchase is not told by a pixel."]
     if errors:
         raise events.InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors)
