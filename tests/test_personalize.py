@@ -293,6 +293,35 @@ def test_what_is_refused_for_what_it_is_says_why(aws, stub, sender, status, name
     assert len(stub.requests) == 1
 
 
+QUOTED = [
+    ({"itemId": "tracking-id-5"}, "tracking-id-5"),
+    ({"impression": ["i-1", "Event Tracker"]}, "Event Tracker"),
+    ({"metricAttribution": {"eventAttributionSource": "trackingId"}}, "trackingId"),
+    ({"properties": '{"trackingId": "x"}'}, "trackingId"),
+    ({"properties": r'{"how": "event\u0022tracker"}'}, 'event"tracker'),
+]
+
+
+@pytest.mark.parametrize(("members", "quoted"), QUOTED)
+def test_a_refusal_that_quotes_an_event_is_not_taken_for_the_sites_fault(
+    aws, stub, sender, members, quoted
+):
+    to(aws, stub.url)
+    event = {"eventId": "e-1", "eventType": "view", "sentAt": 1763880000.0, **members}
+    stub.answers(400, "InvalidInputException", f"Invalid value: {quoted}")
+    assert type(failure(sender, call("shop", None, event))) is Refused
+    stub.answers(400, "InvalidInputException", "Invalid tracking ID: x")
+    assert type(failure(sender, call("shop", None, event))) is Misconfigured
+
+
+def test_a_refusal_that_quotes_a_visitor_is_not_taken_for_the_sites_fault(aws, stub, sender):
+    to(aws, stub.url)
+    stub.answers(400, "InvalidInputException", "Invalid value: tracking-id-5")
+    assert type(failure(sender, call("shop", "tracking-id-5"))) is Refused
+    assert type(failure(sender, call()._replace(session_id="tracking-id-5"))) is Refused
+    assert type(failure(sender, call("shop", "u-17"))) is Misconfigured
+
+
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"", b"{", b"{}", b'{"message": 1}'])
 def test_an_answer_that_is_not_awss_is_sorted_by_its_status(aws, stub, sender, body):
     to(aws, stub.url)

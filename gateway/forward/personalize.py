@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +71,7 @@ class Personalize:
         try:
             return _request_id(self._client(site).put_events(**_request(site, call)))
         except ClientError as error:
-            failure = _sorted(error)
+            failure = _sorted(error, call)
             failure.request_id = _request_id(error.response)
             if isinstance(failure, Misconfigured) and failure.reason != "tracking_id":
                 self._forget(site)
@@ -146,7 +146,7 @@ def session(site: Site) -> boto3.Session:
     return boto3.Session(botocore_session=assumed)
 
 
-def _sorted(error: ClientError) -> Retry | Misconfigured | Refused:
+def _sorted(error: ClientError, call: Call) -> Retry | Misconfigured | Refused:
     code = error.response.get("Error", {}).get("Code", "")
     answer: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
     status = answer.get("HTTPStatusCode", 0)
@@ -157,11 +157,33 @@ def _sorted(error: ClientError) -> Retry | Misconfigured | Refused:
         return Retry("aws_error", message, _retry_after(answer))
     if status in (401, 403, 404):
         return Misconfigured("access_denied" if status != 404 else "not_found", message)
-    if TRACKING_ID.search(message) and "eventList" not in message:  # nor a visitor's own text
+    if _blames_tracking_id(message, call):
         return Misconfigured("tracking_id", message)
     if error.operation_name == "PutEvents" and (code in REFUSALS or status == 413):
         return Refused("refused", message)
     return Misconfigured("unknown_error", message)
+
+
+def _blames_tracking_id(message: str, call: Call) -> bool:
+    """Whether it speaks of the tracking ID in AWS's own words: it may quote what visitors sent."""
+    found = TRACKING_ID.findall(message)
+    if not found or "eventList" in message:
+        return False
+    events = [json.loads(item.record.event) for item in call.taken]
+    properties = [json.loads(event.get("properties", "{}")) for event in events]
+    sent = "\n".join(_texts([call.session_id, call.user_id, events, properties]))
+    return any(name not in sent for name in found)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, the names of members too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _retry_after(answer: Mapping[str, Any]) -> float:
