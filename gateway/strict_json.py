@@ -45,6 +45,11 @@ def dumps(value: Any) -> str:
         return _ENCODER.encode(value)
 
 
+def storable(text: str) -> str:
+    """A text that others wrote, without lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _measure(text: str) -> None:
     """Refuse what is nested too deeply, whatever is left of the interpreter's own stack."""
     if text.count("{") + text.count("[") <= DEPTH:

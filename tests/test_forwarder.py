@@ -297,6 +297,19 @@ def test_a_site_whose_every_event_is_refused_waits_and_nothing_is_buried(world):
     assert world.dead() == {}
 
 
+def test_an_event_refused_in_words_that_no_file_can_hold_is_buried_and_holds_up_nobody(world):
+    def rule(call: Call) -> None:
+        if "bad" in ids(call.taken):
+            raise Refused("refused", "Value \ud83d is refused")
+
+    world.aws.rule = rule
+    world.put("bad", *names(3))
+    world.put("other", site="media")
+    world.until_delivered("other", *names(3))
+    world.until(world.dead, "the bad one is buried")
+    assert world.dead()["bad"].message == "Value ? is refused"
+
+
 def test_a_bad_event_does_not_stall_its_session(world):
     world.aws.rule = refusing("bad")
     world.put("bad", *names(9))

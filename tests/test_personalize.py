@@ -322,6 +322,13 @@ def test_a_refusal_that_quotes_a_visitor_is_not_taken_for_the_sites_fault(aws, s
     assert type(failure(sender, call("shop", "u-17"))) is Misconfigured
 
 
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_message_can_be_stored_whatever_is_in_it(aws, stub, sender, status):
+    to(aws, stub.url)
+    stub.answers(status, "InvalidInputException", "Value \ud83d is not é")
+    assert str(failure(sender, call())).endswith("Value ? is not é")
+
+
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"", b"{", b"{}", b'{"message": 1}'])
 def test_an_answer_that_is_not_awss_is_sorted_by_its_status(aws, stub, sender, body):
     to(aws, stub.url)

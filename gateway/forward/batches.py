@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from gateway.queues import Taken
+from gateway.strict_json import storable
 
 CALL_EVENTS = 10  # PutEvents' maximum
 
@@ -29,7 +30,7 @@ class CallFailed(Exception):
     request_id: str | None = None  # AWS's, where it answered
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(storable(message))  # AWS may quote half a character
         self.reason = reason
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gateway.queues import Burial, Record, Taken
 from gateway.queues.urls import queue_status
 from gateway.settings import Settings
+from gateway.strict_json import storable
 
 LONGEST = 256  # characters of an ID that is kept
 PAYLOAD = 16 << 10  # characters of a refused event that is kept
@@ -87,7 +88,7 @@ def refused(
             _payload(received),
             at,
             reason,
-            _storable(message),
+            storable(message),
         )
 
 
@@ -130,7 +131,7 @@ def _step(record: Record, at: float, step: str, **more: Any) -> Step:
 
 def _id(value: Any) -> str:
     """What a caller gave for an ID, if it can be one; an eventId that is none finds nothing."""
-    return _storable(value[:LONGEST]) if isinstance(value, str) else ""
+    return storable(value[:LONGEST]) if isinstance(value, str) else ""
 
 
 def _payload(received: Any) -> str:
@@ -141,8 +142,3 @@ def _payload(received: Any) -> str:
     except ValueError:  # 1e999 is infinite; a lone surrogate is no text
         return "{}"
     return text if len(text) <= PAYLOAD else "{}"
-
-
-def _storable(text: str) -> str:
-    """A text that visitors have a part in, without lone surrogates."""
-    return text.encode("utf-8", "replace").decode()
