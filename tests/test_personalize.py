@@ -31,7 +31,7 @@ from gateway.sites import Site, read_sites
 
 from .queue_contract import record
 from .secrecy import MARK
-from .support import TRACKING_ID, free_port, write_sites
+from .support import TRACKING_ID, eventually, free_port, write_sites
 
 ROLE = "arn:aws:iam::123456789012:role/events"
 MORE_SITES = f"""
@@ -477,6 +477,39 @@ def test_credentials_that_are_replaced_after_a_denial_are_used(aws, stub, sender
     stub.answers(200)
     sender.send(call())
     assert [_key(request) for request in stub.requests] == ["AKIDOLD", "AKIDNEW"]
+
+
+@pytest.mark.parametrize("other", ["media", "servers"])  # in another region, and in the same
+def test_a_slow_look_up_of_credentials_holds_up_no_other_site(
+    aws, sandbox, sender, sites, tmp_path, other
+):
+    to(aws, sandbox.url)
+    aws.delenv("AWS_ACCESS_KEY_ID")
+    aws.delenv("AWS_SECRET_ACCESS_KEY")
+    gate, looked_up = tmp_path / "gate", tmp_path / "looked-up"
+    gate.touch()
+    program = tmp_path / "program"
+    program.write_text(
+        f"echo x >> {looked_up}; until [ -e {gate} ]; do sleep 0.02; done; echo"
+        """ '{"Version": 1, "AccessKeyId": "AKIDSLOW", "SecretAccessKey": "s"}'\n"""
+    )
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh {program}\n")
+    sender.send(call("shop"))
+    sandbox.faults = Faults(access_denied_tracking_ids=(sites[other].tracking_id,))
+    failure(sender, call(other))
+    before = len(looked_up.read_text())
+    gate.unlink()
+    again = threading.Thread(target=failure, args=[sender, call(other)])
+    again.start()
+    eventually(lambda: len(looked_up.read_text()) > before, "credentials are looked up anew")
+    healthy = threading.Thread(target=sender.send, args=[call("shop")])
+    healthy.start()
+    healthy.join(5)
+    held_up = healthy.is_alive()
+    gate.touch()
+    again.join()
+    healthy.join()
+    assert not held_up
 
 
 def _write_credentials(folder: Path, key: str) -> None:

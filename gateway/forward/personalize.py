@@ -58,7 +58,9 @@ class Personalize:
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites  # another mapping may take its place at any time
         self._clients: dict[tuple[str | None, ...], Any] = {}
-        self._opening = threading.Lock()  # boto3 makes clients one at a time; they are shared then
+        self._outdated: set[str] = set()  # keys of sites whose next call needs a new client
+        # One for each set-up, as credentials may take long to look up: others are not to wait.
+        self._opening: dict[tuple[str | None, ...], threading.Lock] = {}
 
     def send(self, call: Call) -> str | None:
         """Make one call; raise Retry, Misconfigured or Refused where it was not accepted.
@@ -84,20 +86,27 @@ class Personalize:
 
     def _client(self, site: Site) -> Any:
         key = _setup(site)
-        with self._opening:
-            if key not in self._clients:
-                self._clients[key] = session(site).client(
-                    "personalize-events",
-                    region_name=site.region,
-                    endpoint_url=site.endpoint_url,
-                    config=CONFIG,
-                )
-            return self._clients[key]
+        if not self._has_client(site):
+            with self._opening.setdefault(key, threading.Lock()):
+                if not self._has_client(site):  # nobody has made it meanwhile
+                    self._clients[key] = session(site).client(
+                        "personalize-events",
+                        region_name=site.region,
+                        endpoint_url=site.endpoint_url,
+                        config=CONFIG,
+                    )
+                    self._outdated.discard(site.key)
+        return self._clients[key]
+
+    def _has_client(self, site: Site) -> bool:
+        return _setup(site) in self._clients and site.key not in self._outdated
 
     def _forget(self, site: Site) -> None:
-        """Let the next attempt read AWS's set-up anew: a client keeps the credentials it found."""
-        with self._opening:
-            self._clients.pop(_setup(site), None)
+        """Let the next attempt read AWS's set-up anew: a client keeps the credentials it found.
+
+        Those that share it keep the old one until there is the new one.
+        """
+        self._outdated.add(site.key)
 
 
 def _setup(site: Site) -> tuple[str | None, ...]:
