@@ -236,6 +236,15 @@ def test_forward_once_empties_the_queue_and_exits(gateway):
     assert sorted(gateway.delivered()) == sorted(names)
 
 
+def test_forward_once_counts_what_it_gave_back_for_later(gateway):
+    gateway.sandbox.faults = Faults(refuse_item_ids=("poison",))
+    gateway.start()
+    # No event is accepted, so that it may be the site's fault: they are tried again after 16 s.
+    gateway.assert_accepted(*[event(itemId="poison") for _ in range(8)])
+    done = run(gateway, "forward", "--once")
+    assert (done.returncode, done.stdout) == (1, "0 settled, 1 still queued\n")
+
+
 def test_a_forwarder_that_is_stopped_gives_back_what_it_has_not_sent(gateway, started):
     gateway.sandbox.faults = Faults(latency=1.0)
     inbox = SqsInbox(Queue(gateway.environ["GATEWAY_QUEUE"]))

@@ -104,7 +104,9 @@ def _once(settings: Settings, lease: Lease, forwarder: Forwarder) -> int:
         return 1
     with progress.bar("Delivering", queue_status(settings).queued) as bar:
         forwarder.run_once(lambda settled: bar.update(settled - bar.n))
-    left = queue_status(settings).queued
+    status = queue_status(settings)
+    # SQS counts what was given back for later as in flight, and SQLite as queued what is in flight.
+    left = status.queued + (status.in_flight if settings.on_sqs else 0)
     print(f"{forwarder.settled} settled, {left} still queued")
     return int(left > 0)
 
