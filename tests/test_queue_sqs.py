@@ -116,6 +116,14 @@ def test_what_is_too_long_for_a_message_is_split_and_for_a_call_too(backend):
         assert sum(len(message.body) for message in call) <= wire.BATCH_BYTES
 
 
+@pytest.mark.parametrize("original", ["x" * 300_000, "\t" * 130_000])
+def test_an_original_that_no_message_could_hold_is_left_out_and_its_event_is_not(backend, original):
+    short, long = record(event_id="short", received="{}"), record(received=original)
+    assert backend.inbox().put([short, long]) == [True, True]
+    taken = {item.record for item in drain(backend.outbox())}
+    assert taken == {short, long._replace(received=None)}
+
+
 def test_an_event_that_no_message_could_hold_is_refused_with_a_reason(backend):
     with pytest.raises(QueueUnavailable) as refusal:
         backend.inbox().put([record(event="x" * 300_000)])
