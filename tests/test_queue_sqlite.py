@@ -14,7 +14,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.lines import Lines
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
+from gateway.queues.urls import forget_user, open_inbox, open_outbox
+from gateway.settings import Settings, load
 
 from . import queue_contract as contract
 from .queue_contract import SqliteBackend, drain, everywhere, ids, record, take_all
@@ -545,6 +548,50 @@ def test_a_reader_in_the_way_of_folding_fails_nothing(backend, monkeypatch):
     assert log.file_size(backend.path) == 0
     taken = ids(drain(outbox))
     assert (taken[0], taken[-1], len(taken)) == ("first", "last", 3002)
+
+
+# --- a link in place of the file ---
+
+
+@pytest.fixture
+def by_link(environ: dict[str, str], tmp_path: Path) -> Settings:
+    """Settings whose queue is named by a link, to a file that is not there yet."""
+    (tmp_path / "large-disk").mkdir()
+    (tmp_path / "queue.db").symlink_to("large-disk/queue.db")
+    return load({**environ, "GATEWAY_QUEUE_MAX_BYTES": "500000"})
+
+
+def test_a_queue_behind_a_link_keeps_to_its_limit(by_link, tmp_path):
+    inbox, stored = open_inbox(by_link), 0
+    with suppress(QueueFull):
+        while stored < 2000:
+            stored += sum(inbox.put([record(event=KILOBYTE) for _ in range(50)]))
+    assert 200 <= stored < 500
+    log_bytes = (tmp_path / "large-disk" / "queue.db-wal").stat().st_size
+    assert log_bytes < 500_000  # it was cut to see how much of it counts
+
+
+def test_a_queue_behind_a_link_has_one_forwarder_under_either_name(by_link, tmp_path):
+    url = f"sqlite:///{tmp_path}/large-disk/queue.db"
+    (one, _), (other, _) = open_outbox(by_link), open_outbox(replace(by_link, queue=url))
+    assert one.acquire()
+    refused = not other.acquire()
+    one.release()
+    other.release()
+    assert refused
+
+
+def test_what_is_forgotten_behind_a_link_is_in_no_file_any_more(by_link, tmp_path):
+    open_inbox(by_link).put([record(user_id="u-1", event='{"itemId": "of-the-user"}')])
+    assert forget_user(by_link, "shop", "u-1") == (1, 0)
+    files = [path for path in tmp_path.rglob("queue.db*") if not path.is_symlink()]
+    assert b"of-the-user" not in b"".join(path.read_bytes() for path in files)
+
+
+def test_links_in_a_circle_have_a_reason(environ, tmp_path):
+    (tmp_path / "queue.db").symlink_to("queue.db")
+    with pytest.raises(QueueUnavailable):
+        open_inbox(load(environ)).check()
 
 
 # --- trouble with the file ---

@@ -5,6 +5,7 @@ What SQS needs is imported for SQS alone: with SQLite nothing here knows boto3.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,4 +131,5 @@ def delivery_condition(settings: Settings) -> Condition | None:
 
 def sqlite_path(url: str) -> Path:
     """`sqlite:///relative.db` or `sqlite:////absolute.db` → its path."""
-    return Path(url.removeprefix("sqlite:///")).absolute()
+    # Links followed, as SQLite does: its log, and so what we keep, is beside the file itself.
+    return Path(os.path.realpath(url.removeprefix("sqlite:///")))
