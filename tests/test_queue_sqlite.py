@@ -802,6 +802,21 @@ def test_the_lock_is_free_once_released_and_another_files_lock_is_another(backen
     other.release()
 
 
+def test_a_lock_whose_file_is_gone_is_taken_anew_where_nobody_else_has(backend):
+    first, second = ForwarderLock(backend.path), ForwarderLock(backend.path)
+    file = Path(f"{backend.path}-forwarder.lock")
+    assert first.acquire()
+    file.unlink()
+    assert first.acquire()
+    assert not second.acquire()
+    file.unlink()
+    assert second.acquire()
+    assert not first.acquire()
+    second.release()
+    assert first.acquire()
+    first.release()
+
+
 def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(tmp_path):
     path = SqliteBackend(tmp_path).path
     lock = ForwarderLock(path)

@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
 
 from gateway.commands.forward import YIELDING
+from gateway.queues.sqlite.locks import ForwarderLock
 from gateway.sandbox import Faults
 
 from .support import (
@@ -213,6 +215,40 @@ def test_a_second_forwarder_waits_for_its_turn_and_says_so_once(gateway):
         second.terminate()
         assert second.stderr.read() == ""
         assert second.wait(timeout=30) == 0
+
+
+def test_files_removed_under_a_forwarder_let_no_second_one_in(gateway, tmp_path):
+    gateway.start()
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    for path in tmp_path.glob("queue.db*"):
+        path.unlink()
+    command, said = [sys.executable, "-m", "gateway", "forward"], tmp_path / "second.log"
+    with (
+        said.open("w") as log,
+        subprocess.Popen(command, cwd=ROOT, env=gateway.environ, stderr=log) as second,
+    ):
+        try:
+            eventually(lambda: "waiting for its turn" in said.read_text(), "it waits", 15)
+            gateway.assert_delivered(gateway.assert_accepted(event()))
+        finally:
+            second.terminate()
+
+
+def test_a_forwarder_whose_lock_was_replaced_waits_for_who_has_the_new_one(gateway, tmp_path):
+    gateway.start()
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    other = ForwarderLock(tmp_path / "other.db")
+    assert other.acquire()
+    (tmp_path / "other.db-forwarder.lock").replace(tmp_path / "queue.db-forwarder.lock")
+    try:
+        time.sleep(1)
+        ids = gateway.assert_accepted(event())
+        time.sleep(1)
+        assert not set(ids) & set(gateway.delivered())
+        assert gateway.log.read_text().count("another forwarder has the lock now") == 1
+    finally:
+        other.release()
+    gateway.assert_delivered(ids)
 
 
 def test_forward_once_delivers_what_is_there_and_exits(gateway):

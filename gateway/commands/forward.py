@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     lease, outbox = open_outbox(kept.settings, once=options.once)
     trail = open_trail(kept.settings)
     pulse = metering.Pulse(kept.settings, lease.report, trail)
-    forwarder = delivery.assemble(kept, outbox, trail, pulse)
+    forwarder = delivery.assemble(kept, lease, outbox, trail, pulse)
     if options.metrics_port is not None:
         try:
             metering.serve(options.metrics_port, pulse)

@@ -8,13 +8,15 @@ from gateway.forward import metering
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.personalize import Personalize
 from gateway.last_valid import LastValid
-from gateway.queues import Condition, Outbox
+from gateway.queues import Condition, Lease, Outbox
 from gateway.telemetry import metrics
 from gateway.telemetry.redact import Redactor
 from gateway.telemetry.trail import Trail
 
 
-def assemble(kept: LastValid, outbox: Outbox, trail: Trail, pulse: metering.Pulse) -> Forwarder:
+def assemble(
+    kept: LastValid, lease: Lease, outbox: Outbox, trail: Trail, pulse: metering.Pulse
+) -> Forwarder:
     """The forwarder that delivers this outbox, to whom the sites file says when it is read."""
     personalize = Personalize(kept.settings.sites)
     redactor = Redactor(kept.settings.redact)
@@ -34,6 +36,7 @@ def assemble(kept: LastValid, outbox: Outbox, trail: Trail, pulse: metering.Puls
         metering.Settling(outbox, trail),
         metering.Sending(personalize.send, trail, redactor),
         max_age=kept.settings.max_age,
+        has_lease=lease.acquire,
         calls_per_second=calls_per_second,
         report=report,
         paced=metrics.PACED.observe,

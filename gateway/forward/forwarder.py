@@ -13,7 +13,7 @@ from gateway.forward import batches
 from gateway.forward.batches import Call
 from gateway.forward.pace import SLOWEST, Pace
 from gateway.forward.senders import Outcome, Senders
-from gateway.queues import Burial, Condition, Outbox, QueueError, Release, Taken
+from gateway.queues import Burial, Condition, Outbox, QueueError, QueueUnavailable, Release, Taken
 from gateway.telemetry.logs import Repeats
 
 LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
@@ -34,6 +34,7 @@ class Forwarder:
         send: Callable[[Call], None],
         *,
         max_age: float,
+        has_lease: Callable[[], bool] = lambda: True,
         calls_per_second: Callable[[str], float] = lambda _site: float("inf"),
         report: Callable[[Condition], None] = lambda _condition: None,
         paced: Callable[[float], None] = lambda _seconds: None,
@@ -43,12 +44,14 @@ class Forwarder:
     ) -> None:
         """`calls_per_second(site)` caps a site's rate, and `paced` hears each wait for it.
 
-        `report` hears how delivery is going; `reread` is called for `reload`, and may change what
-        `send` and `calls_per_second` know. `clock` measures, `now` is the time of day.
+        Nothing is taken while `has_lease` says no. `report` hears how delivery is going; `reread`
+        is called for `reload`, and may change what `send` and `calls_per_second` know. `clock`
+        measures, `now` is the time of day.
         """
         self._outbox = outbox
         self._senders = Senders(send, self._turn, paced)
         self._max_age = max_age
+        self._has_lease = has_lease
         self._clock = clock
         self._now = now
         self._calls_per_second = calls_per_second
@@ -101,6 +104,7 @@ class Forwarder:
             self._reload()
         try:
             self._settle()
+            self._require_lease()
             taken = self._outbox.take(self._room)
             for run in batches.runs(taken):
                 self._launch(run)
@@ -114,6 +118,12 @@ class Forwarder:
         return bool(self._acked or self._buried or self._released) or any(
             pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
         )
+
+    def _require_lease(self) -> None:
+        if not self._has_lease():
+            raise QueueUnavailable(
+                "lease_lost", "its files were replaced, and another forwarder has the lock now"
+            )
 
     def _reload(self) -> None:
         """The sites may be other ones: pace them anew, and try at once those that waited."""

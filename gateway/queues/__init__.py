@@ -163,7 +163,7 @@ class Lease(Protocol):
     """The right to be a queue's forwarder, where only one may be."""
 
     def acquire(self) -> bool:
-        """Whether it is ours now."""
+        """Whether it is ours now. To be asked before each use, as it may be lost."""
 
     def report(self, condition: Condition) -> None:
         """Let others know how it is going."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,13 @@ def _locked(file: IO[bytes], how: int) -> bool:
     return True
 
 
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:  # it is gone; or to open it will say what is wrong
+        return False
+
+
 class ForwarderLock:
     """The lease on a file: at most one process holds it, and the kernel frees it when that dies."""
 
@@ -94,7 +102,14 @@ class ForwarderLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        """Whether the lock is ours now. Raises QueueUnavailable where there can't be one."""
+        """Whether the lock is ours now. Raises QueueUnavailable where there can't be one.
+
+        Asked again while it is ours, it sees to it that others meet it: the file may have been
+        deleted or replaced.
+        """
+        if self._file is not None and _is_at(self._file, self._path):
+            return True
+        self.release()
         try:
             file = _opened(self._path)
         except OSError as error:
