@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -123,6 +124,35 @@ def test_a_test_event_goes_out_for_each_site_and_is_marked_as_one(check, sandbox
 )  # fmt: skip
 def test_what_is_wrong_gets_a_cross_and_a_remedy(check, changes, what, text, remedy):
     assert_cross(check(**changes), what, text, remedy)
+
+
+def test_a_queue_that_is_not_there_yet_is_told_and_stays_away(check, tmp_path):
+    _, findings = check()
+    assert "not there yet" in findings["queue"]["text"]
+    assert not list(tmp_path.glob("queue.db*"))
+    check(GATEWAY_MIN_FREE_BYTES=str(1 << 60))
+    assert not list(tmp_path.glob("queue.db*"))
+
+
+def test_a_folder_in_which_this_user_can_make_no_queue_is_told(environ):
+    """By another process, as permissions do not bind root."""
+    script = """
+import os
+from gateway.commands.check import queue
+from gateway.settings import load
+settings = load(os.environ)
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+print(*queue.findings(settings))
+"""
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        run = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True,
+            env={**environ, "GATEWAY_QUEUE": f"sqlite:///{folder}/data/queue.db"},
+        )  # fmt: skip
+    assert "read_only" in run.stdout, run.stderr
+    assert "Let this user write the file and its folder" in run.stdout
 
 
 def test_a_region_without_personalize_is_told_before_it_is_tried(check):

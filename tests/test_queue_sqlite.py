@@ -24,7 +24,7 @@ import pytest
 
 from gateway.queues import Burial, Condition, QueueError, QueueFull, QueueUnavailable, Taken
 from gateway.queues.sqlite import file, log
-from gateway.queues.sqlite.dead import forget, status
+from gateway.queues.sqlite.dead import find, forget, status
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.lines import Lines
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
@@ -758,6 +758,29 @@ def test_what_was_in_hand_of_a_removed_file_takes_nothing_with_it_from_the_new_o
     assert backend.dead() == []
 
 
+def test_a_file_that_is_not_there_yet_has_nothing_in_it_and_is_not_made(backend):
+    assert status(backend.path) == (0, 0, 0, None)
+    assert find(backend.path, "e-1") == []
+    assert forget(backend.path, "shop", "u-1") == (0, 0)
+    assert backend.dead() == []
+    assert list(backend.path.parent.iterdir()) == []
+
+
+def test_a_file_that_is_away_for_its_repair_is_not_taken_for_none(backend):
+    Path(f"{backend.path}-repair").touch()
+    for look in (lambda: status(backend.path), lambda: forget(backend.path, "shop", "u-1")):
+        with pytest.raises(QueueUnavailable) as trouble:
+            look()
+        assert trouble.value.reason == "repairing"
+
+
+def test_a_file_that_nobody_can_look_for_is_not_taken_for_none(backend):
+    backend.path.parent.joinpath("file").touch()
+    with pytest.raises(QueueUnavailable) as trouble:
+        status(backend.path.parent / "file" / "queue.db")
+    assert trouble.value.reason == "cannot_open"
+
+
 def test_a_writer_that_never_ends_is_waited_for_and_then_named(backend, monkeypatch):
     monkeypatch.setattr("gateway.queues.sqlite.file.BUSY_SECONDS", 0.05)
     inbox = backend.inbox()
@@ -817,8 +840,9 @@ def test_a_lock_whose_file_is_gone_is_taken_anew_where_nobody_else_has(backend):
     first.release()
 
 
-def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(tmp_path):
-    path = SqliteBackend(tmp_path).path
+def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(backend):
+    backend.inbox().put([record()])
+    path = backend.path
     lock = ForwarderLock(path)
     lock.acquire()
     for age, in_flight in ((0.0, 7), (60.0, 0)):

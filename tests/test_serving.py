@@ -262,6 +262,31 @@ def test_forward_once_delivers_what_is_there_and_exits(gateway):
     assert gateway.delivered() == ids
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("queue status", 0),
+        ("queue verify", 0),
+        ("dead-letters list", 0),
+        ("dead-letters show 1", 1),
+        ("dead-letters replay", 0),
+        ("dead-letters purge", 0),
+        ("trace e-1", 1),
+        ("forget --site shop --user u-1", 0),
+        ("check", 0),
+    ],
+)
+def test_a_command_that_runs_before_the_service_makes_no_file_that_keeps_it_out(
+    gateway, tmp_path, command, status
+):
+    gateway.environ["GATEWAY_QUEUE"] = f"sqlite:///{tmp_path}/not/there/yet/queue.db"
+    before = sorted(tmp_path.rglob("*"))
+    run = gateway.operate(*command.split())
+    assert run.returncode == status, run.stderr
+    assert "Traceback" not in run.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 # --- refusals at the start ---
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Record, Status
 from gateway.queues.group_commit import unheard
 from gateway.queues.sqlite.dead import SqliteDeadLetters, find, forget, status
+from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_condition
@@ -102,6 +105,28 @@ def queue_status(settings: Settings) -> Status:
 def queue_bytes(settings: Settings) -> int | None:
     """What the queue takes of the disk; None where that is none of ours."""
     return None if settings.on_sqs else Database(sqlite_path(settings.queue), "FULL").bytes_used()
+
+
+def is_begun(settings: Settings) -> bool:
+    """Whether there is a queue yet, as far as that is ours to begin."""
+    return settings.on_sqs or Database(sqlite_path(settings.queue), "FULL").exists()
+
+
+def require_storage(settings: Settings) -> None:
+    """Raise QueueError where an event could not be stored now.
+
+    A queue that is not begun stays so: its place is tried with one that is removed again.
+    """
+    if is_begun(settings):
+        open_inbox(settings).check()
+        return
+    path = sqlite_path(settings.queue)
+    folder = next(one for one in path.parents if one.exists())
+    try:
+        with TemporaryDirectory(dir=folder, prefix=f"{path.name}-check-") as place:
+            open_inbox(replace(settings, queue=f"sqlite:///{place}/{path.name}")).check()
+    except OSError as error:
+        raise unavailable(error) from error
 
 
 def queue_problems(settings: Settings) -> list[str]:

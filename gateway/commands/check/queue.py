@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.commands.check.finding import Finding
 from gateway.queues import QueueError
-from gateway.queues.urls import open_inbox, queue_problems, queue_status
+from gateway.queues.urls import is_begun, queue_problems, queue_status, require_storage
 from gateway.settings import Settings
 
 REMEDIES = {
@@ -35,7 +35,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("queue", False, problem, remedy or "docs/operations.md says more of it")
     if not problems:
         status = queue_status(settings)
-        text = f"{settings.queue}: {status.queued} queued"
+        waits = f"{status.queued} queued" if is_begun(settings) else "not there yet"
+        text = f"{settings.queue}: {waits}"
         has_dead = bool(status.dead)
         yield Finding(
             "queue", True, text, f"{status.dead} are dead: dead-letters list" if has_dead else None
@@ -45,7 +46,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 def _problems(settings: Settings) -> Iterator[str]:
     try:
         yield from queue_problems(settings)
-        open_inbox(settings).check()
+        require_storage(settings)
         queue_status(settings)
     except QueueError as error:
         yield f"{error.reason}: {error}"

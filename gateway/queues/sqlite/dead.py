@@ -40,6 +40,8 @@ class SqliteDeadLetters:
             db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one in letters])
 
     def _page(self, after: int) -> Sequence[DeadLetter]:
+        if not self._database.exists():
+            return []
         query = f"""SELECT id, reason, message, attempts, died_at, {COLUMNS} FROM dead
                     WHERE id > ? ORDER BY id LIMIT ?"""
         with self._database.reading() as db:
@@ -53,6 +55,8 @@ class SqliteDeadLetters:
 def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
     """The records in a file that wait with this eventId, and the calls that each was in."""
     database = Database(path, "FULL")
+    if not database.exists():
+        return []
     with database.reading() as db:
         query = f"SELECT {COLUMNS}, attempts FROM queue WHERE event_id = ?"
         rows = db.execute(query, (event_id,)).fetchall()
@@ -63,6 +67,8 @@ def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
 def status(path: Path) -> Status:
     """What waits in a file; what is in flight, its forwarder says of itself."""
     database = Database(path, "FULL")
+    if not database.exists():
+        return Status(0, 0, 0, None)
     with database.reading() as db:
         (queued,) = db.execute("SELECT count(*) FROM queue").fetchone()
         (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
@@ -77,6 +83,8 @@ def status(path: Path) -> Status:
 def forget(path: Path, site: str, user_id: str) -> tuple[int, int]:
     """Overwrite a user's events in a file, those that wait and the dead; how many of each."""
     database = Database(path, "FULL")
+    if not database.exists():
+        return 0, 0
     with database.reading() as db:
         db.execute("PRAGMA secure_delete = ON")
     with database.transaction() as db:

@@ -85,6 +85,16 @@ class Database:
             self.openings += 1
         return self._connection
 
+    def exists(self) -> bool:
+        """Whether there is a file to look into. Raises QueueUnavailable where that can't be told.
+
+        Who only looks asks first: the file that it made would be its own, and keep the service out.
+        """
+        try:  # for a while a file in repair is not there
+            return self._inode_now() > 0 or self._gate.repair_note.exists()
+        except OSError as error:
+            raise unavailable(error) from error
+
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         if self._connection is not None:
