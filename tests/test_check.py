@@ -134,7 +134,8 @@ def test_a_queue_that_is_not_there_yet_is_told_and_stays_away(check, tmp_path):
     assert not list(tmp_path.glob("queue.db*"))
 
 
-def test_a_folder_in_which_this_user_can_make_no_queue_is_told(environ):
+@pytest.mark.parametrize(("mode", "place"), [(0o555, "data/queue.db"), (0o600, "queue.db")])
+def test_a_folder_in_which_this_user_can_make_no_queue_is_told(environ, mode, place):
     """By another process, as permissions do not bind root."""
     script = """
 import os
@@ -146,10 +147,10 @@ if os.getuid() == 0:
 print(*queue.findings(settings))
 """
     with TemporaryDirectory() as folder:
-        os.chmod(folder, 0o555)
+        os.chmod(folder, mode)
         run = subprocess.run(
             [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True,
-            env={**environ, "GATEWAY_QUEUE": f"sqlite:///{folder}/data/queue.db"},
+            env={**environ, "GATEWAY_QUEUE": f"sqlite:///{folder}/{place}"},
         )  # fmt: skip
     assert "read_only" in run.stdout, run.stderr
     assert "Let this user write the file and its folder" in run.stdout

@@ -43,13 +43,13 @@ def problems(path: Path, *, thorough: bool) -> list[str]:
     The quick one does not see where table and indexes differ. Raises QueueUnavailable where the
     file can't be read for another reason than damage.
     """
-    if not path.exists():
-        return []
     try:
+        if not path.exists():
+            return []
         with closing(sqlite3.connect(path)) as db:
             check = "integrity_check" if thorough else "quick_check"
             found = [row[0] for row in db.execute(f"PRAGMA {check}(20)")]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
             raise unavailable(error) from error
         return [f"{path}: {error}"]
