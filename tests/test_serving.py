@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -165,6 +166,25 @@ def test_the_forwarder_is_restarted_when_it_dies(gateway):
     )
     assert second != first
     gateway.assert_delivered(gateway.assert_accepted(event()))
+
+
+def test_the_forwarder_is_restarted_once_an_upgrade_has_put_python_back(
+    gateway, tmp_path, monkeypatch
+):
+    virtual, python = Path(sys.prefix), tmp_path / "bin/python"
+    python.parent.mkdir()
+    python.symlink_to(Path(sys.executable).resolve())
+    (tmp_path / "lib").symlink_to(virtual / "lib")
+    shutil.copy(virtual / "pyvenv.cfg", tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    gateway.start()
+    [forwarder] = eventually(gateway.forwarders, "the forwarder runs")
+    away = python.rename(tmp_path / "python")
+    os.kill(forwarder, signal.SIGKILL)
+    eventually(lambda: "No such file" in gateway.log.read_text(), "it can't be restarted")
+    away.rename(python)
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    assert " s (SIGKILL); restarting in " in gateway.log.read_text()
 
 
 def test_the_forwarder_beside_the_workers_yields_to_them(gateway):

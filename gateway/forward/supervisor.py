@@ -1,8 +1,8 @@
 """One forwarder beside gunicorn: restarted when it dies, ended when gunicorn's master ends.
 
-Nothing here relies on the child's exit status, which gunicorn's master may reap first, nor on a
-pipe, which a worker forked at the wrong moment would inherit and hold open. The forwarder is told
-its parent's process ID, and ends when it has another parent.
+Nothing here but a word in the log relies on the child's exit status, which gunicorn's master may
+reap first, and nothing on a pipe, which a worker forked at the wrong moment would inherit and hold
+open. The forwarder is told its parent's process ID, and ends when it has another parent.
 """
 
 from __future__ import annotations
@@ -69,15 +69,26 @@ class Supervisor:
         pause = 0.0
         while not self._stopping.wait(pause):
             started = time.monotonic()
-            with self._forking:
-                self._process = subprocess.Popen(
-                    command, env={**os.environ, **self._environ()}, process_group=0
-                )
-            if self._stopping.is_set():  # while there was nothing to terminate
-                self._process.terminate()
-            self._process.wait()  # returns as well when gunicorn has reaped it
+            try:
+                how = self._run(command)
+            except OSError as error:  # no memory, no disk, or an upgrade is replacing Python
+                how = str(error)
             if self._stopping.is_set():
                 return
             lived = time.monotonic() - started
             pause = 0.5 if lived > LONG_ENOUGH else min(LONGEST_PAUSE, max(0.5, pause * 2))
-            log.error("The forwarder died after %.0f s; restarting in %.1f s", lived, pause)
+            log.error(
+                "The forwarder died after %.0f s (%s); restarting in %.1f s", lived, how, pause
+            )
+
+    def _run(self, command: list[str]) -> str:
+        """Run it until it ends; how it did."""
+        with self._forking:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **self._environ()}, process_group=0
+            )
+        if self._stopping.is_set():  # while there was nothing to terminate
+            self._process.terminate()
+        code = self._process.wait()  # returns as well when gunicorn has reaped it: with 0
+        signals = {-one: one.name for one in signal.Signals}
+        return signals.get(code, f"exit status {code or '0 or not known'}")
