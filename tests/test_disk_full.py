@@ -17,7 +17,7 @@ from gateway.queues.sqlite.file import Database
 from gateway.sandbox import Faults, Sandbox
 
 from .queue_contract import SqliteBackend, drain, ids, record
-from .support import ROOT, Gateway, beacon, event, eventually
+from .support import ADMIN_TOKEN, ROOT, Gateway, beacon, event, eventually
 
 DISK_BYTES = 12 << 20
 RESERVE_BYTES = 1 << 20
@@ -238,3 +238,46 @@ def used(folder: Path) -> int:
     """Bytes that the queue takes of the disk, its log included and its ballast not."""
     files = set(folder.glob("queue.db*")) - {folder / "queue.db-ballast"}
     return sum(file.stat().st_size for file in files)
+
+
+def test_counters_without_room_hold_up_no_event_and_show_once_there_is_some(
+    gateway, disk, tmp_path
+):
+    ballast = fill(disk)
+    gateway.start(
+        GATEWAY_QUEUE=f"sqlite:///{tmp_path}/queue.db",
+        GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN,
+        PROMETHEUS_MULTIPROC_DIR=str(disk / "counters"),
+    )
+    gateway.assert_delivered(gateway.assert_accepted(event()))
+    assert gateway.metric("gateway_events") == 0
+    ballast.unlink()
+
+    def counted() -> bool:
+        gateway.assert_delivered(gateway.assert_accepted(event()))
+        return gateway.metric("gateway_events_delivered_total") >= 2
+
+    eventually(counted, "what was counted shows")
+    log = gateway.log.read_text()
+    assert "_forwarder.db: [Errno 28] No space left" in log
+    assert "died" not in log
+
+
+def test_counters_that_find_no_room_to_grow_are_told_once_and_the_others_count_on(disk):
+    code = (
+        "from gateway.telemetry.metrics import ACCEPTED, exposition, State\n"
+        "for _ in range(2):\n"
+        "    for site in range(5000):\n"
+        "        ACCEPTED.labels(site).inc()\n"
+        "print(exposition(State()).decode())"
+    )
+    fill(disk, leaving=250_000)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(disk)},
+    )  # fmt: skip
+    assert run.returncode == 0
+    assert 'gateway_events_accepted_total{site="7"} 2.0\n' in run.stdout
+    [line] = run.stderr.splitlines()
+    assert "No space left" in line

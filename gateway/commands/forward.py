@@ -47,11 +47,11 @@ def run(options: argparse.Namespace) -> int:
         processes.count_as("forwarder")
         os.nice(YIELDING)
     _become_greenlets()
+    logs.configure()
     from gateway.forward import delivery, metering
     from gateway.last_valid import LastValid
     from gateway.telemetry.trail import open_trail
 
-    logs.configure()
     kept = LastValid(os.environ)
     lease, outbox = open_outbox(kept.settings, once=options.once)
     trail = open_trail(kept.settings)

@@ -19,6 +19,7 @@ from prometheus_client import (
     Summary,
     disable_created_metrics,
     generate_latest,
+    values,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -27,8 +28,10 @@ from prometheus_client.registry import Collector
 from gateway.queues import Condition, QueueError, Status
 from gateway.queues.urls import queue_bytes, queue_status
 from gateway.settings import Settings
+from gateway.telemetry.counter_file import CounterFile
 from gateway.telemetry.readiness import Health
 
+values.MmapedDict = CounterFile  # type: ignore[attr-defined,assignment]
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # The web end.
