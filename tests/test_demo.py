@@ -26,7 +26,18 @@ from selenium.webdriver.support.ui import Select
 from gateway.sandbox import Sandbox
 
 from .browser import chromium, complaints, find
-from .support import ORIGIN, ROOT, Gateway, beacon, event, eventually, free_port, write_sites
+from .support import (
+    ORIGIN,
+    ROOT,
+    Gateway,
+    alive,
+    beacon,
+    children,
+    event,
+    eventually,
+    free_port,
+    write_sites,
+)
 
 RUN = [sys.executable, "-m", "gateway", "run", "--port"]
 
@@ -322,6 +333,32 @@ class _Page(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+@pytest.mark.parametrize("how", ["closed", "Ctrl-C"])
+def test_run_ends_with_its_terminal_and_at_ctrl_c(tmp_path: Path, how: str) -> None:
+    port, (terminal, its_end) = free_port(), os.openpty()
+    with subprocess.Popen(
+        # Also where the suite runs under nohup, or in the background.
+        ["setsid", "--ctty", "env", "--default-signal=HUP,INT", *RUN, str(port)],
+        cwd=tmp_path,
+        env=_environ(tmp_path),
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+    ) as running:
+        os.close(its_end)
+        said = b""
+        while b"Ctrl-C ends it" not in said:
+            said += os.read(terminal, 4096)
+        family = [running.pid, *children(running.pid)]
+        family += [grandchild for child in family[1:] for grandchild in children(child)]
+        assert len(family) >= 4  # run, gunicorn, its worker and its forwarder
+        if how == "Ctrl-C":
+            os.write(terminal, b"\x03")
+            assert running.wait(30) == 0
+        os.close(terminal)
+    eventually(lambda: not any(map(alive, family)), "all of it ends", 8)
 
 
 def test_the_printed_tag_works_on_a_page_of_another_origin(
