@@ -13,6 +13,7 @@ from gateway import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    _open_what_is_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["put-events"]:  # its options are AWS CLI's, and so is its parser
         from gateway.commands import put_events
@@ -38,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_no_more()
         return _failed(error)
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Standard output and error are None where they are closed (`>&-`): then to nobody."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _failed(error: Exception) -> int:

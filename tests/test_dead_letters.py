@@ -219,3 +219,12 @@ def test_a_full_disk_under_what_is_printed_is_said_in_a_line(environ):
         )  # fmt: skip
     said = "personalize-gateway: [Errno 28] No space left on device\n"
     assert (run.returncode, run.stderr) == (1, said)
+
+
+def test_a_command_without_standard_output_or_error_ends_well(environ):
+    run = subprocess.run(
+        ["sh", "-c", '"$0" -m gateway queue status >&- && "$0" -m gateway queue 2>&-; echo $?',
+         sys.executable],
+        cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (run.stdout, run.stderr) == ("2\n", "")

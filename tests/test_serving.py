@@ -307,6 +307,18 @@ def test_a_command_that_runs_before_the_service_makes_no_file_that_keeps_it_out(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_forward_once_delivers_where_it_can_say_nothing(gateway, closed):
+    gateway.start(GATEWAY_FORWARDER="off")
+    ids = gateway.assert_accepted(event())
+    run = subprocess.run(
+        ["sh", "-c", f'"$0" -m gateway forward --once {closed}', sys.executable],
+        cwd=ROOT, env=gateway.environ, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert gateway.delivered() == ids
+
+
 # --- refusals at the start ---
 
 
