@@ -7,13 +7,14 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from gateway import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    _open_what_is_closed()
+    _prepare_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["put-events"]:  # its options are AWS CLI's, and so is its parser
         from gateway.commands import put_events
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gateway.queues import QueueError
     from gateway.strict_schema import SettingsError
 
+    if unreadable := [one for one in arguments if one.encode(errors="ignore").decode() != one]:
+        return _failed(f"an argument is no text: {unreadable[0]}")
     options = _parser(arguments[:1]).parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -41,13 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _open_what_is_closed() -> None:
-    """Standard output and error are None where they are closed (`>&-`): then to nobody."""
+def _prepare_output() -> None:
+    """Print to nobody where it is closed (`>&-`), and what it has no letters for in ASCII."""
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: Exception | str) -> int:
     sys.stderr.write(f"personalize-gateway: {error}\n")  # in one piece: the log has a thread
     return 1
 

@@ -74,6 +74,16 @@ def test_what_visitors_send_can_write_nothing_into_the_operators_terminal(gatewa
     assert "a\\n\\x1b[2Jb" in listing
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_output_has_no_letters_for_is_escaped(gateway, encoding):
+    bury(gateway, eventId="日本")
+    gateway.environ["PYTHONIOENCODING"] = encoding
+    assert "  \\u65e5\\u672c  refused: " in output(gateway, "dead-letters", "list")
+    forgotten = gateway.operate("forget", "--site", "shop", "--user", "u-17 ☃")
+    assert forgotten.returncode == 0
+    assert "u-17 \\u2603" in forgotten.stdout
+
+
 def test_show_prints_the_whole_event_as_it_was_received_and_as_it_was_sent(gateway):
     before = time.time()
     [sent] = bury(gateway, properties=HUGE, sentAt="2026-01-01T00:00:00Z")

@@ -6,6 +6,7 @@ import os
 import shlex
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gateway.queues.urls import open_outbox
 from gateway.settings import Settings
 from gateway.telemetry.trail.reader import TrailReader, Wanted
 
-from .support import Start, Stored, beacon, event, eventually, post
+from .support import ROOT, Start, Stored, beacon, event, eventually, post
 
 USER = 'o\'neil, "ann" $(id)'
 
@@ -83,6 +84,18 @@ def test_a_site_that_is_not_there_is_told(
         monkeypatch.setenv(name, value)
     assert main(["forget", "--site", "shopp", "--user", "ann"]) == 1
     assert "no [sites.shopp]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["forget --site shop --user", "trace"])
+def test_an_argument_that_is_no_text_is_told_in_a_line(
+    environ: dict[str, str], command: str
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "gateway", *command.split(), b"\xff"],
+        cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True,
+    )  # fmt: skip
+    said = "personalize-gateway: an argument is no text: \\udcff\n"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", said)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o007, 0o660), (0o077, 0o600)])
