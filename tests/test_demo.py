@@ -115,6 +115,12 @@ def _addresses(said: str) -> tuple[str, str]:
     return shop[1], sandbox[1]
 
 
+def _visit(browser: Chrome, shop: str) -> None:
+    """Open the shop; a click that comes before the snippet has loaded tells nobody."""
+    browser.get(shop)
+    eventually(lambda: browser.execute_script("return pz.site"), "the snippet has loaded")
+
+
 def _received(sandbox: str) -> list[dict[str, Any]]:
     """Every event that PutEvents accepted, each with what its call bore."""
     calls = requests.get(f"{sandbox}requests", timeout=5).json()
@@ -139,7 +145,7 @@ def _arrive(sandbox: str, types: list[str]) -> list[dict[str, Any]]:
 def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
     assert "No sites file, so no AWS: delivering to the local PutEvents sandbox." in demo
-    browser.get(shop)
+    _visit(browser, shop)
     find(browser, "add-kettle").click()
     find(browser, "heart-mug").click()
     find(browser, "login-ana").click()
@@ -163,7 +169,7 @@ def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, browse
 
 def test_the_demo_begins_a_new_session_at_logout(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
-    browser.get(shop)
+    _visit(browser, shop)
     find(browser, "login-ben").click()
     find(browser, "add-mug").click()
     find(browser, "logout").click()
@@ -179,14 +185,14 @@ def test_a_recommendation_follows_to_the_purchase_which_counts_once(
     demo: str, browser: Chrome
 ) -> None:
     shop, sandbox = _addresses(demo)
-    browser.get(shop)
+    _visit(browser, shop)
     find(browser, "open-kettle").click()
     _arrive(sandbox, ["view", "view", "impression"])
     find(browser, "pair-open-mug").click()
     find(browser, "detail-add").click()
     find(browser, "checkout").click()
     [purchase] = _arrive(sandbox, ["purchase"])
-    browser.refresh()
+    _visit(browser, browser.current_url)
     stored = find(browser, "stored-list")
     eventually(lambda: "duplicate" in stored.text, "it is tracked again")
     assert complaints(browser) == []
@@ -206,7 +212,7 @@ def test_a_recommendation_follows_to_the_purchase_which_counts_once(
 
 def test_listening_is_tracked(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
-    browser.get(shop)
+    _visit(browser, shop)
     find(browser, "open-mug").click()  # a page that nobody has touched may not play
     browser.execute_script(
         "const audio = document.querySelector('audio');"
@@ -221,7 +227,7 @@ def test_listening_is_tracked(demo: str, browser: Chrome) -> None:
 
 def test_no_trouble_that_the_demo_can_make_loses_an_event(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
-    browser.get(shop)
+    _visit(browser, shop)
     tracked, waiting = find(browser, "tracked-list"), find(browser, "waiting")
     _arrive(sandbox, ["view"])
     find(browser, "console").click()
@@ -259,16 +265,16 @@ def test_no_trouble_that_the_demo_can_make_loses_an_event(demo: str, browser: Ch
 
 def test_without_consent_the_demo_keeps_everything_to_itself(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
-    browser.get(shop)
+    _visit(browser, shop)
     Select(find(browser, "consent-choice")).select_by_visible_text("pending")
-    browser.refresh()
+    _visit(browser, browser.current_url)
     requests.delete(f"{sandbox}requests", timeout=5)
     browser.delete_all_cookies()
     find(browser, "add-kettle").click()
     find(browser, "flush").click()
     find(browser, "decline").click()
     eventually(lambda: "erased" in find(browser, "tracked-list").text, "it is erased")
-    browser.refresh()
+    _visit(browser, browser.current_url)
     Select(find(browser, "consent-choice")).select_by_visible_text("granted")
     find(browser, "add-mug").click()
     [event] = _arrive(sandbox, ["add_to_cart"])
@@ -395,7 +401,7 @@ def test_a_click_in_the_shop_shows_in_the_inspector(demo: str, tmp_path: Path) -
         find(browser, "pulse")
         stream = browser.current_window_handle
         browser.switch_to.new_window("window")
-        browser.get(shop)
+        _visit(browser, shop)
         find(browser, "add-mug").click()
         browser.switch_to.window(stream)
         seen = '[data-state="delivered"] .item'
