@@ -116,8 +116,9 @@
       .filter((record) => record?.e)
       .sort((a, b) => b.e.sentAt - a.e.sentAt || b.n - a.n)
       .filter((record, count) => {
-        size += JSON.stringify(record).length;
-        return (count < MOST_RECORDS && size < room && Date.now() - record.e.sentAt * 1e3 < DAY) || drop(record);
+        const more = size + JSON.stringify(record).length;
+        if (count >= MOST_RECORDS || more > room || Date.now() - record.e.sentAt * 1e3 > DAY) return drop(record);
+        return (size = more);
       })
       .reverse();
   };
@@ -131,13 +132,17 @@
   // --- Session: {t: what stands for it, s: a secret, k: [item, recommendation, when] of those that led to a click} ---
 
   // A session goes by the gateway's signed tag. Before there is one it goes by nothing, and after a reset by its time.
-  const state = () => attempt(() => JSON.parse(read(stateKey))) || {};
+  // Other scripts may have written there: what it can't be counts for nothing.
+  const state = () => attempt(() => {
+    const { t, s, k = [] } = JSON.parse(read(stateKey)) || {};
+    return { t, s, k: k.filter(Array.isArray) };
+  }) || { k: [] };
   const remember = (changes) => write(stateKey, JSON.stringify({ ...state(), ...changes }));
 
   // The gateway has named the session of this batch: so are called now the page's session and what waits in it.
   const adopt = (session, [{ t, e }]) => {
     const same = (t + '').startsWith(session.split('.')[0]);
-    const { t: now, k = [] } = state();
+    const { t: now, k } = state();
     if (now === t) remember({ t: session, k: k.filter((one) => same || one[2] >= e.sentAt) });
     load().forEach((record) => {
       if (record.t === t && record.e.sentAt >= e.sentAt) save({ ...record, t: session });
@@ -149,7 +154,8 @@
   const keepalives = attempt(() => 'keepalive' in Request.prototype);
 
   // The next body: records in order, of one user and session. While a session has no tag, each body starts with its
-  // first event, even if that is on its way: from that the gateway derives the session's ID, so they all meet in one.
+  // first event, even if that is on its way, or was nobody's yet: from that the gateway derives the session's ID, so
+  // they all meet in one.
   const pick = (room) => {
     const all = load();
     const waiting = all.filter(free);
@@ -158,10 +164,11 @@
     const alike = (record) => record.t === t && record.u === u && record.s === s;
     const reset = t > 0;
     const session = reset ? undefined : t;
+    const seed = session || all.find((record) => record.t === t);
     const body = { trackingId: site, userId: u, signature: s, clientTime: Date.now() / 1e3, session, reset, eventList: [] };
     const batch = [];
     let size = ENVELOPE;
-    for (const record of all.filter(alike).filter((one, at) => free(one) || !(at || session))) {
+    for (const record of all.filter((one) => (one === seed ? alike(one) || !one.u : alike(one) && free(one)))) {
       const more = new Blob([JSON.stringify(record.e)]).size + 1; // UTF-8, which is what the quota counts
       if (batch.length >= most || (size + more > room && (batch.length || room < QUOTA))) break;
       size += more;
@@ -169,12 +176,12 @@
       body.eventList.push(record.e);
     }
     again = waiting.some((record) => !batch.includes(record));
-    return batch.length && [batch, size, JSON.stringify(body)];
+    return batch.some(free) && [batch, size, JSON.stringify(body)];
   };
 
   const settle = (batch, status, answer, retryAfter, reason) => {
     const now = Date.now();
-    const stored = /^2/.test(status);
+    const stored = status === 204 || answer.accepted; // a 200 of a proxy's own page is none of the gateway's
     const unfit = /400|413/.test(status);
     const slip = /403|404/.test(status);
     if (stored || (unfit && (batch.length < 2 || answer.errors?.eventList))) {
@@ -232,7 +239,7 @@
   const pump = () => {
     timer = fresh = 0;
     const pause = Math.max(busy, rest) - Date.now();
-    if (pause > 0) {
+    if (pause > 0 && pause <= LONGEST) { // else the clock was set back
       again = true;
       return wake(pause);
     }
@@ -288,7 +295,7 @@
 
   // What a recommendation led to remembers it, to the purchase.
   const leadTo = (itemId, recommendationId, sentAt) => {
-    const { k = [] } = state();
+    const { k } = state();
     const known = k.find(([item]) => item === itemId);
     const leading = text(recommendationId || known?.[1]);
     if (itemId && leading) {
@@ -383,7 +390,9 @@
   // The nearest element with data-pz-event speaks, else the nearest item.
   const clicked = ({ target }) => {
     const element = target.closest('[data-pz-event]') || (wants('click') && target.closest('body [data-pz-item]'));
-    if (!element) return;
+    // A click on a label comes once more, on its control.
+    const control = target.closest('label,a,button')?.control;
+    if (!element || (element.contains(control) && control !== target)) return;
     const { pzEvent, pzValue, pzImpression, pzProps } = element.dataset;
     track(pzEvent || 'click', {
       ...about(element),

@@ -188,6 +188,23 @@ def test_the_nearest_element_that_names_an_event_is_tracked_and_inherits_item_an
     }
 
 
+@pytest.mark.parametrize(
+    ("body", "clicked", "tracked"),
+    [
+        ("<label data-pz-event=compare><input type=checkbox> Compare</label>", "label", "compare"),
+        ("<li data-pz-item=mug><label><input type=radio> Blue</label>", "label", "click"),
+        ("<li data-pz-item=mug><label><input type=radio> Blue</label>", "input", "click"),
+        ("<label data-pz-event=more>Of <a href=#x>this</a><input></label>", "a", "more"),
+        ("<label data-pz-event=look for=there>Look</label><input id=there>", "label", "look"),
+    ],
+)
+def test_a_click_on_a_label_counts_once(shop: Shop, body: str, clicked: str, tracked: str) -> None:
+    """Browsers click its control as well."""
+    shop.open(body, auto="click")
+    shop.click(clicked)
+    assert types(shop.told()) == [tracked]
+
+
 def test_an_item_without_an_event_of_its_own_is_clicked_only_where_that_is_asked_for(
     shop: Shop,
 ) -> None:
@@ -345,6 +362,15 @@ def sessions(events: list[Event]) -> list[int]:
     return [list(dict.fromkeys(ids)).index(one) for one in ids]
 
 
+def test_a_visitor_who_logs_in_and_leaves_at_once_has_one_session(shop: Shop) -> None:
+    shop.open("", auto="page")
+    shop.run("pz('identify', 'u-1'); pz('track', 'add', {itemId: 'mug'})")
+    shop.open("", auto="page")
+    events = shop.told(at_least=3)
+    assert sorted(types(events)) == ["add", "view", "view"]
+    assert sessions(events) == [0, 0, 0]
+
+
 def test_a_visitor_without_cookies_has_one_session_until_the_log_out(shop: Shop) -> None:
     shop.open(NO_COOKIES, auto="page")
     # The page goes while the first answer is on its way, which nobody reads.
@@ -451,6 +477,47 @@ def test_of_too_many_events_the_oldest_go_and_are_counted(shop: Shop) -> None:
     items = [event["itemId"] for event in shop.told()]
     assert items[-190:] == [f"i-{n}" for n in range(13, 203)]
     assert "i-2" not in items
+
+
+def test_an_event_that_is_too_large_to_keep_takes_no_other_with_it(shop: Shop) -> None:
+    shop.open("")
+    shop.run("for (const itemId of 'abc') pz('track', 'view', {itemId})")
+    shop.run("pz('track', 'view', {properties: {text: 'x'.repeat(6e5)}})")
+    assert [event["itemId"] for event in shop.told()] == ["a", "b", "c"]
+    assert shop.run("return pz.dropped") == 1
+
+
+@pytest.mark.parametrize("answer", ["'<h1>Back soon</h1>'", "'{\"ok\": true}'"])
+def test_what_another_server_answers_is_no_acceptance(shop: Shop, answer: str) -> None:
+    shop.open("")
+    shop.run(f"""const real = fetch;
+        window.fetch = async () => {{ window.fetch = real; return new Response({answer}) }};
+        pz('track', 'view', {{itemId: 'mug'}}); pz('flush')""")
+    assert [event["itemId"] for event in shop.told()] == ["mug"]
+
+
+@pytest.mark.parametrize("junk", ['{"k": 5}', '{"k": null}', '{"k": [null]}', "5", "x"])
+def test_junk_in_the_snippets_own_key_stops_nothing(shop: Shop, junk: str) -> None:
+    shop.open("")
+    shop.run(f"localStorage['pz:shop'] = '{junk}'")
+    shop.run("pz('track', 'view', {itemId: 'mug', recommendationId: 'rid-1'}); pz('flush')")
+    shop.run("pz('track', 'view', {itemId: 'mug'})")
+    events = shop.told(at_least=2)
+    assert [event["recommendationId"] for event in events] == ["rid-1", "rid-1"]
+    assert sessions(events) == [0, 0]
+
+
+def test_a_clock_that_is_set_back_stalls_no_page(shop: Shop) -> None:
+    shop.open("")
+    shop.run("""const real = fetch, now = Date.now;
+        window.fetch = async () => {
+            window.fetch = real;
+            soon = () => Date.now = () => now() - 36e5;
+            setTimeout(soon, 100);
+            return new Response('{}', {status: 503, headers: {'Retry-After': '1'}});
+        };
+        pz('track', 'view', {itemId: 'mug'}); pz('flush')""")
+    assert [event["itemId"] for event in shop.told()] == ["mug"]
 
 
 def test_one_request_that_fails_costs_no_event_of_a_burst(shop: Shop) -> None:
