@@ -372,7 +372,7 @@
   const queue = stub?.q || [];
   const pz = (win.pz = (call, ...options) => {
     if (doc.prerendering) queue.push([call, ...options]);
-    else attempt(() => (calls[call] ? calls[call](...options) : warn('no such call:', call)));
+    else attempt(() => (calls[call] ? calls[call](...options) : warn('unknown:', call)));
   });
   pz.site = site;
   pz.dropped = 0;
@@ -391,8 +391,7 @@
   const clicked = ({ target }) => {
     const element = target.closest('[data-pz-event]') || (wants('click') && target.closest('body [data-pz-item]'));
     // A click on a label comes once more, on its control.
-    const control = target.closest('label,a,button')?.control;
-    if (!element || (element.contains(control) && control !== target)) return;
+    if (!element || element.contains(target.closest('label,a,:enabled')?.control?.closest(':enabled'))) return;
     const { pzEvent, pzValue, pzImpression, pzProps } = element.dataset;
     track(pzEvent || 'click', {
       ...about(element),

@@ -207,6 +207,7 @@ def test_who_does_not_want_it_is_never_remembered_as_one_too_many(start: Start) 
         ("fe80::1%eth0", "fe80::2%eth0", True),
         ("unknown", "192.0.2.1:443", False),
         ("192.0.2.1:443", "192.0.2.1:5000", True),
+        ("[2001:db8::1]:443", "2001:db8::2", True),
         ("", "", True),
     ],
 )

@@ -245,13 +245,14 @@ def test_files_removed_under_a_forwarder_let_no_second_one_in(gateway, tmp_path)
     gateway.assert_delivered(gateway.assert_accepted(event()))
     for path in tmp_path.glob("queue.db*"):
         path.unlink()
+    eventually(tmp_path.joinpath("queue.db-forwarder.lock").exists, "the forwarder takes it anew")
     command, said = [sys.executable, "-m", "gateway", "forward"], tmp_path / "second.log"
     with (
         said.open("w") as log,
         subprocess.Popen(command, cwd=ROOT, env=gateway.environ, stderr=log) as second,
     ):
         try:
-            eventually(lambda: "waiting for its turn" in said.read_text(), "it waits", 15)
+            eventually(lambda: "waiting for its turn" in said.read_text(), "it waits")
             gateway.assert_delivered(gateway.assert_accepted(event()))
         finally:
             second.terminate()

@@ -196,6 +196,8 @@ def test_the_nearest_element_that_names_an_event_is_tracked_and_inherits_item_an
         ("<li data-pz-item=mug><label><input type=radio> Blue</label>", "input", "click"),
         ("<label data-pz-event=more>Of <a href=#x>this</a><input></label>", "a", "more"),
         ("<label data-pz-event=look for=there>Look</label><input id=there>", "label", "look"),
+        ("<label data-pz-event=pick><input disabled type=radio> Blue</label>", "label", "pick"),
+        ("<label data-pz-event=pick><input><select></select></label>", "select", "pick"),
     ],
 )
 def test_a_click_on_a_label_counts_once(shop: Shop, body: str, clicked: str, tracked: str) -> None:

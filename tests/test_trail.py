@@ -143,6 +143,7 @@ EMAIL = '{"email": "ada@b.cd", "list": "home"}'
         {"properties": f" {EMAIL[:-1]}"},
         {"itemId": "[" * 100_000 + EMAIL},
         {"email": [EMAIL]},
+        {"properties": {"a": "[" * 505 + "{}" + "]" * 505, "email": "ada@b.cd"}},
     ],
 )
 def test_what_is_masked_is_masked_in_texts_that_hold_json_too(event: dict[str, Any]) -> None:
@@ -157,6 +158,20 @@ def test_what_is_masked_is_masked_in_texts_that_hold_json_too(event: dict[str, A
 def test_a_text_without_any_of_the_names_stays_as_it_is(text: str) -> None:
     event = {"itemId": text, "properties": '{"list": "home"}'}
     assert json.loads(Redactor(["email"]).event(json.dumps(event))) == event
+
+
+@pytest.mark.parametrize(
+    ("properties", "quoted"),
+    [
+        ({"email": "{x} ada@b.cd"}, "{x} ada@b.cd"),
+        ({"email": '{"n": 42}'}, '{"n": 42}'),
+        ({"email": "[ada@b.cd {"}, "[ada@b.cd {"),
+        (EMAIL[:-1], EMAIL[:-1]),
+    ],
+)
+def test_a_value_that_looks_like_json_is_masked_in_messages(properties: Any, quoted: str) -> None:
+    event = json.dumps({"properties": properties})
+    assert Redactor(["email"]).message(f"'{quoted}' is no item", [event]) == f"'{MASK}' is no item"
 
 
 def test_a_value_in_a_text_in_a_text_is_masked_in_messages() -> None:

@@ -104,18 +104,23 @@ def _serve(port: int, environ: Mapping[str, str], welcome: str) -> int:
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
     # From whichever folder: sites file and queue are looked for in that one.
     command += ["--config", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
-    # In a session of its own: a terminal that is closed says SIGHUP, to gunicorn a reload.
-    server = subprocess.Popen(command, env=environ, start_new_session=True)
+    server: subprocess.Popen[bytes] | None = None
 
     def end(which: int, _frame: object) -> None:
-        server.send_signal(signal.SIGINT if which == signal.SIGHUP else which)
+        if server:
+            server.send_signal(signal.SIGINT if which == signal.SIGHUP else which)
 
     for which in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(which) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(which, end)
-    if _answers(f"http://127.0.0.1:{port}/healthz", server):
-        print(welcome, flush=True)
-    return server.wait()
+    # In a session of its own: a terminal that is closed says SIGHUP, to gunicorn a reload.
+    server = subprocess.Popen(command, env=environ, start_new_session=True)
+    try:
+        if _answers(f"http://127.0.0.1:{port}/healthz", server):
+            print(welcome, flush=True)
+        return server.wait()
+    finally:
+        server.terminate()  # which does nothing where it has ended
 
 
 def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:

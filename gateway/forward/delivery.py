@@ -32,11 +32,17 @@ def assemble(
     def report(condition: Condition) -> None:
         pulse.report(replace(condition, sites_file=kept.problem))
 
+    def has_lease() -> bool:
+        if lease.acquire():
+            return True
+        pulse.condition = None  # it waits for its turn, as at the start
+        return False
+
     return Forwarder(
         metering.Settling(outbox, trail),
         metering.Sending(personalize.send, trail, redactor),
         max_age=kept.settings.max_age,
-        has_lease=lease.acquire,
+        has_lease=has_lease,
         calls_per_second=calls_per_second,
         report=report,
         paced=metrics.PACED.observe,

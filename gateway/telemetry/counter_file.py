@@ -57,4 +57,8 @@ class CounterFile(MmapedDict):
         with open(self._fname, "ab") as file:
             file.write(bytes(max(0, size - file.tell())))
         self.close()  # type: ignore[no-untyped-call]
-        super().__init__(self._fname)  # type: ignore[no-untyped-call]
+        try:
+            super().__init__(self._fname)  # type: ignore[no-untyped-call]
+        except OSError:  # no memory to map it
+            self._f = None  # type: ignore[assignment]
+            raise

@@ -19,14 +19,23 @@ class Redactor:
 
     def event(self, text: str) -> str:
         """An event's JSON text with the values of these names masked, at any depth."""
-        return json.dumps(self._masked(json.loads(text))) if self._names else text
+        if not self._names:
+            return text
+        try:
+            return json.dumps(self._masked(json.loads(text)))
+        except RecursionError:
+            return json.dumps({"properties": MASK})
 
     def message(self, text: str, events: Iterable[str]) -> str:
         """A message about these events, which may quote them, without the values."""
-        if self._names:
+        if not self._names:
+            return text
+        try:
             found = {value for event in events for value in self._found(json.loads(event))}
-            for value in sorted(found, key=len, reverse=True):
-                text = text.replace(value, MASK)
+        except RecursionError:
+            return MASK
+        for value in sorted(found, key=len, reverse=True):
+            text = text.replace(value, MASK)
         return text
 
     def names(self, name: str) -> bool:
@@ -54,10 +63,12 @@ class Redactor:
         elif isinstance(value, list):
             for inner in value:
                 yield from self._found(inner, hidden=hidden)
-        elif (opened := _opened(value)) is not value:
-            yield from self._found(opened, hidden=hidden)
-        elif hidden and len(text := str(value)) >= SHORTEST:
-            yield text
+        else:
+            opened = _opened(value)
+            if (hidden or opened is MASK) and len(text := str(value)) >= SHORTEST:
+                yield text
+            if opened is not value and opened is not MASK:
+                yield from self._found(opened, hidden=hidden)
 
 
 def _opened(value: Any) -> Any:

@@ -100,7 +100,8 @@ def _add_log_in(routes: Blueprint, guard: Guard) -> None:
     @routes.post("/inspect/log-out")
     def log_out() -> Response:
         response = _see("../inspect")
-        response.delete_cookie(COOKIE, path=None)
+        if guard.admits(request):  # and is no other site's doing, who would get no cookie
+            response.delete_cookie(COOKIE, path=None)
         return response
 
 

@@ -132,6 +132,8 @@ def network(address: str) -> str:
     host, colon, _port = address.partition(":")
     if "." in host or not colon:  # some proxies add the port
         return host
+    if address.startswith("["):
+        address = address[1:].partition("]")[0]
     try:
         parsed = ip_address(address)
     except ValueError:  # what a trusted proxy said: `unknown`, or with a port
