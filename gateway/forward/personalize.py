@@ -86,9 +86,9 @@ class Personalize:
 
     def _client(self, site: Site) -> Any:
         key = _setup(site)
-        if not self._has_client(site):
+        if not self._has_client(key, site):
             with self._opening.setdefault(key, threading.Lock()):
-                if not self._has_client(site):  # nobody has made it meanwhile
+                if not self._has_client(key, site):  # nobody has made it meanwhile
                     self._clients[key] = session(site).client(
                         "personalize-events",
                         region_name=site.region,
@@ -98,8 +98,8 @@ class Personalize:
                     self._outdated.discard(site.key)
         return self._clients[key]
 
-    def _has_client(self, site: Site) -> bool:
-        return _setup(site) in self._clients and site.key not in self._outdated
+    def _has_client(self, key: tuple[str | None, ...], site: Site) -> bool:
+        return key in self._clients and site.key not in self._outdated
 
     def _forget(self, site: Site) -> None:
         """Let the next attempt read AWS's set-up anew: a client keeps the credentials it found.

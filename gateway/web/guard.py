@@ -47,14 +47,17 @@ class Guard:
 
         Raises Refusal where the address has guessed too often to be told.
         """
-        address = request.remote_addr or ""
-        if wait := self._rates.count(GUESSED, address, 0, GUESSES - 1):
+        if wait := self._guessed(request, 0):
             why = "Too many wrong tokens from this address"
             raise Refusal(429, "admin_guesses", why, retry_after=wait)
         right = hmac.compare_digest(given.encode(), self._token)
         if not right:
-            self._rates.count(GUESSED, address, 1, GUESSES - 1)
+            self._guessed(request, 1)
         return right
+
+    def _guessed(self, request: Request, wrong: int) -> int:
+        """Count so many wrong tokens of its address; the seconds to wait once it has sent all."""
+        return self._rates.count(GUESSED, request.remote_addr or "", wrong, GUESSES - 1)
 
     def log_in(self, request: Request, response: Response, started: int | None = None) -> None:
         """Set the cookie. It names no path, so that it holds for that of the request's folder."""

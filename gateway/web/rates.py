@@ -29,6 +29,7 @@ REDIS_SECONDS = 0.25  # to answer
 REDIS_PAUSE = 10.0  # seconds for which each worker counts by itself after Redis failed
 
 log = logging.getLogger(__name__)
+_a_minute = cache(RateLimitItemPerMinute)  # of so many
 
 
 class Rates:
@@ -124,9 +125,6 @@ class ThisMinute(Storage):
             self._minute, self._counts = minute, Counter()
 
 
-_a_minute = cache(RateLimitItemPerMinute)
-
-
 def network(address: str) -> str:
     """Whom an address stands for: in IPv6 a host has a whole /64 to choose from."""
     host, colon, _port = address.partition(":")
@@ -136,7 +134,7 @@ def network(address: str) -> str:
         address = address[1:].partition("]")[0]
     try:
         parsed = ip_address(address)
-    except ValueError:  # what a trusted proxy said: `unknown`, or with a port
+    except ValueError:  # what a trusted proxy said: `unknown`, say
         return address
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped) if mapped else f"{int(parsed) >> 64:x}::/64"
