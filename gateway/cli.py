@@ -64,7 +64,7 @@ def _print_no_more() -> None:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway.commands import check, dead_letters, forget, forward, queue, trace
+    from gateway.commands import check, dead_letters, forget, forward, queue, trace, typescript
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -78,6 +78,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     check.add_command(commands)
     trace.add_command(commands)
     forget.add_command(commands)
+    typescript.add_command(commands)
 
     snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
     snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")

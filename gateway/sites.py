@@ -41,6 +41,7 @@ class Site:
     pixel: bool
     events_per_minute: int
     calls_per_second: int
+    schema: str | None
 
 
 class Origin(fields.String):
@@ -79,6 +80,7 @@ class SiteSchema(Schema):
     calls_per_second = fields.Integer(
         load_default=1000, strict=True, validate=validate.Range(1, 100_000)
     )
+    schema = fields.String(load_default=None, validate=validate.Length(1))
 
 
 def read_sites(path: Path) -> Mapping[str, Site]:

@@ -1,5 +1,6 @@
 /*
- * The snippet's calls: the global function `pz`. A page needs no types; who writes TypeScript refers to this file.
+ * The snippet's calls: the global function `pz`. A page needs no types. For TypeScript, copy this file into the
+ * project, or install the npm package: /// <reference types="personalize-gateway" />
  *
  * The script tag
  *   data-site       the site's key. The only attribute that must be there.
@@ -43,13 +44,28 @@
  * at most), the session's tag, what recommended the last 50 items that were clicked, and the secret.
  */
 
-interface PzTrackOptions {
+/**
+ * The site's event types, each with its properties: a project narrows `track` by declaring them, with what
+ * `personalize-gateway types SITE` prints. While it is empty, any type and any properties will do.
+ */
+interface PzEvents {}
+
+type PzEventType = keyof PzEvents extends never ? string : keyof PzEvents & string;
+type PzPropertiesOf<Type> = Type extends keyof PzEvents ? PzEvents[Type] : PzProperties;
+
+/** Properties are scalars: PutEvents has a map of strings. */
+type PzProperties = Record<string, string | number | boolean | null | undefined>;
+
+type PzConsent = 'granted' | 'denied' | 'pending';
+type PzAuto = 'page' | 'click' | 'impression' | 'media';
+
+interface PzTrackOptions<Properties = PzProperties> {
   /** The item that the event is about. */
   itemId?: string | number;
   /** A number that goes with the event, such as a price. */
   eventValue?: number | string;
   /** More about the event: camelCase keys, at most 1024 characters as JSON. */
-  properties?: Record<string, unknown> | string;
+  properties?: Properties | string;
   /** The recommendation that showed the item, as Amazon Personalize gave it. */
   recommendationId?: string;
   /** Ids of the items that were shown together, 25 at most. */
@@ -84,7 +100,7 @@ type PzStep = 'queued' | 'sent' | 'accepted' | 'refused' | 'held' | 'dropped' | 
 
 interface Pz {
   /** Records an event; it is delivered soon, and survives the page. */
-  (call: 'track', eventType: string, options?: PzTrackOptions): void;
+  <Type extends PzEventType>(call: 'track', eventType: Type, options?: PzTrackOptions<PzPropertiesOf<Type>>): void;
   /** Says who the visitor is, for the events from now on. Without an id: nobody known. */
   (call: 'identify', userId?: string | number | null, options?: PzIdentifyOptions): void;
   /** The visitor logged out: forgets the user, and the next event begins a new session. */
@@ -93,7 +109,7 @@ interface Pz {
    * Whether events may be stored and sent. `pending`: they wait in the page's memory. `denied`: what waits is gone, and
    * what the snippet stored too. The page says so each time; the answer is not remembered.
    */
-  (call: 'consent', state: 'granted' | 'denied' | 'pending'): void;
+  (call: 'consent', state: PzConsent): void;
   /** Sends what waits, now. */
   (call: 'flush'): void;
   /** Tells each step of each event: to the console, or to a function. */

@@ -50,7 +50,8 @@ def command_lines() -> Iterator[list[str]]:
         for line in text.splitlines():
             # `$(…)` and a body in quotes over several lines are the shell's to judge.
             if line.count("'") % 2 == 0 and not line.lstrip().startswith("{"):
-                yield shlex.split(line, comments=True)
+                words = shlex.split(line, comments=True)
+                yield words[: words.index(">")] if ">" in words else words
 
 
 # --- the examples ---

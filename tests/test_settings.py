@@ -330,6 +330,7 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         pixel=False,
         events_per_minute=3000,
         calls_per_second=1000,
+        schema=None,
     )
 
 
@@ -353,6 +354,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     pixel = true
     events_per_minute = 60
     calls_per_second = 50
+    schema = "interactions.json"
     """
     assert read_sites(write_sites(tmp_path / "sites.toml", text))["My-shop_2"] == Site(
         key="My-shop_2",
@@ -373,6 +375,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         pixel=True,
         events_per_minute=60,
         calls_per_second=50,
+        schema="interactions.json",
     )
 
 
@@ -395,6 +398,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "drop_bots": ['"true"', "1"],
         "pixel": ['"true"', "1"],
         "events_per_minute": ["0", '"5"', "1.0", "true"],
+        "schema": ['""', "1"],
         "calls_per_second": ["0", "100001", '"5"', "1.0", "true"],
     }.items(),
 )

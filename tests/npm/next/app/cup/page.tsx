@@ -1,0 +1,5 @@
+import { Product } from '../product';
+
+export default function Page() {
+  return <Product id="cup" />;
+}
