@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,31 +23,34 @@ import pytest
 from selenium.webdriver import Chrome
 
 from gateway import __version__
+from gateway.sandbox import Sandbox
 
 from .browser import chromium, complaints, find
-from .support import ORIGIN, ROOT, SITES, Gateway, eventually, write_sites
+from .support import ORIGIN, ROOT, SITES, Gateway, environment, eventually, write_sites
 
 SOURCES = ROOT / "tests/npm"
 CACHE = ROOT / ".cache/npm"
-DEVELOPERS_ONLY = "unknown option"  # a text of misuse.js
+TSC = CACHE / "node_modules/typescript-native/bin/tsc"  # Next.js wants an older one as `typescript`
+SLIP = 'pz: track: unknown option \\"itemid\\": did you mean \\"itemId\\"?'
 
 
 class Shop(NamedTuple):
     """A project of tests/npm/: how it is built, and where its pages are then."""
 
-    name: str
     build: str
-    pages: str = "dist"
+    pages: Path
     environ: tuple[tuple[str, str], ...] = ()
 
-    def __str__(self) -> str:
-        return self.name
 
-
-# React's strict mode runs effects twice in development builds only.
-REACT = Shop("react", "vite build --mode development", environ=(("NODE_ENV", "development"),))
-VUE = Shop("vue", "vite build")
-NEXT = Shop("next", "next build --turbopack", pages="out")
+SHOPS = {
+    # React's strict mode runs effects twice in development builds only.
+    "react": Shop(
+        "vite build --mode development", CACHE / "react/dist", (("NODE_ENV", "development"),)
+    ),
+    "vue": Shop("vite build", CACHE / "vue/dist"),
+    "next": Shop("next build --turbopack", CACHE / "next/out"),
+    "fresh": Shop("vite build", CACHE / "fresh/dist"),
+}
 
 
 def run(*command: str | Path, cwd: Path, **environ: str) -> str:
@@ -74,20 +78,6 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return CACHE
 
 
-def built(shop: Shop, projects: Path, gateway: str, **environ: str) -> Path:
-    """Build a shop for this gateway; the folder of its pages."""
-    folder = projects / shop.name
-    for stale in (".next", shop.pages):
-        shutil.rmtree(folder / stale, ignore_errors=True)
-    program, *options = shop.build.split()
-    addresses = {"VITE_GATEWAY": gateway, "NEXT_PUBLIC_GATEWAY": gateway}
-    run(
-        projects / "node_modules/.bin" / program, *options, cwd=folder,
-        **addresses, **{**dict(shop.environ), **environ},
-    )  # fmt: skip
-    return folder / shop.pages
-
-
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address of these files, on an origin of their own."""
@@ -102,67 +92,137 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@contextmanager
-def visit(pages: Path, gateway: Gateway, folder: Path) -> Iterator[Chrome]:
-    """A browser on the shop's first page, whose events the gateway takes."""
-    with served(pages) as origin, chromium(folder / "profile") as browser:
-        write_sites(folder / "sites.toml", SITES.replace(ORIGIN, origin))
+class Visitor:
+    """A browser, the shops' addresses, and the gateway that takes their events."""
+
+    def __init__(
+        self, projects: Path, browser: Chrome, gateway: Gateway, origins: dict[str, str]
+    ) -> None:
+        self.projects = projects
+        self.browser = browser
+        self.gateway = gateway
+        self.origins = origins
+
+    def enter(self, name: str) -> None:
+        """Build a shop for this gateway, and open its first page as a new visitor."""
+        shop = SHOPS[name]
+        shutil.rmtree(shop.pages, ignore_errors=True)
+        program, *options = shop.build.split()
+        addresses = {"VITE_GATEWAY": self.gateway.url, "NEXT_PUBLIC_GATEWAY": self.gateway.url}
+        run(
+            self.projects / "node_modules/.bin" / program, *options, cwd=self.projects / name,
+            **addresses, **dict(shop.environ),
+        )  # fmt: skip
+        self.gateway.sandbox.clear()
+        self.browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.browser.get(self.origins[name])
+
+    def click(self, name: str) -> None:
+        find(self.browser, name).click()
+
+    def complaints(self) -> list[str]:
+        """What the console has had to warn of since this was asked last."""
+        return complaints(self.browser)
+
+    def warnings(self) -> list[str]:
+        """The same, once there is any."""
+        return eventually(self.complaints, "the console warns")
+
+    def seen(self) -> list[tuple[str, str]]:
+        """The events that arrived: types and items."""
+        return [(event["eventType"], event["itemId"]) for event in self.gateway.sandbox.events()]
+
+    def buy_both(self) -> None:
+        """Buy the mug and then the cup; each of the four events arrives once."""
+        expected = [("view", "mug"), ("purchase", "mug"), ("view", "cup"), ("purchase", "cup")]
+        self.click("buy")
+        eventually(lambda: len(self.seen()) >= 2, "the mug is bought")
+        self.click("next")
+        eventually(lambda: "Buy the cup" in self.browser.page_source, "the cup is shown")
+        self.click("buy")
+        eventually(lambda: expected[3] in self.seen(), "the cup is bought")
+        assert self.seen() == expected
+        events = self.gateway.sandbox.events()
+        assert {event["userId"] for event in events} == {"u-17"}
+        assert len({event["sessionId"] for event in events}) == 1
+        assert json.loads(events[1]["properties"]) == {"colour": "blue", "gift": "true"}
+
+
+@pytest.fixture(scope="module")
+def visitor(projects: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    folder = tmp_path_factory.mktemp("gateway")
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(port=0))
+        origins = {name: stack.enter_context(served(shop.pages)) for name, shop in SHOPS.items()}
+        gateway = Gateway(folder, environment(folder), sandbox)
+        listed = SITES.replace(f'"{ORIGIN}"', ", ".join(f'"{url}"' for url in origins.values()))
+        write_sites(folder / "sites.toml", listed)
+        stack.callback(gateway.stop)
         gateway.start()
-        browser.get(origin)
-        yield browser
+        browser = stack.enter_context(chromium(folder / "profile"))
+        yield Visitor(projects, browser, gateway, origins)
 
 
-def seen(gateway: Gateway) -> list[tuple[str, str]]:
-    return [(event["eventType"], event["itemId"]) for event in gateway.sandbox.events()]
-
-
-def buy_both(browser: Chrome, gateway: Gateway) -> None:
-    """Buy the mug and then the cup; each of the four events arrives once."""
-    expected = [("view", "mug"), ("purchase", "mug"), ("view", "cup"), ("purchase", "cup")]
-    find(browser, "buy").click()
-    eventually(lambda: seen(gateway) == expected[:2], f"the mug is bought: {seen(gateway)}")
-    find(browser, "next").click()
-    eventually(lambda: "cup" in browser.page_source, "the cup is shown")
-    find(browser, "buy").click()
-    eventually(lambda: expected[3] in seen(gateway), "the cup is bought")
-    events = gateway.sandbox.events()
-    assert seen(gateway) == expected
-    assert {(event["userId"], event["trackingId"]) for event in events} == {
-        ("u-17", events[0]["trackingId"])
-    }
-    assert len({event["sessionId"] for event in events}) == 1
-    assert json.loads(events[1]["properties"]) == {"colour": "blue", "gift": "true"}
+def test_three_lines_in_a_fresh_vite_project_send_an_event(visitor: Visitor) -> None:
+    example = re.search(
+        r"```ts\n(import \{ init, .*?)```", (ROOT / "docs/npm.md").read_text(), re.S
+    )
+    assert example
+    lines = example[1].replace("https://events.example.com", visitor.gateway.url)
+    assert len(lines.split("\n")) == 3 + len(["blank", "end"])
+    (visitor.projects / "fresh/main.ts").write_text(lines)
+    visitor.enter("fresh")
+    eventually(lambda: visitor.seen() == [("view", "mug")], "the event arrives")
 
 
 def test_react_tracks_each_event_once_under_strict_mode_and_says_what_is_wrong(
-    projects: Path, gateway: Gateway, tmp_path: Path
+    visitor: Visitor,
 ) -> None:
-    pages = built(REACT, projects, gateway.url)
-    with visit(pages, gateway, tmp_path) as browser:
-        buy_both(browser, gateway)
-        # Until the snippet has pz('session', …), it says so.
-        assert [line for line in complaints(browser) if '"session"' not in line] == []
-        find(browser, "slip").click()
-        [line] = eventually(lambda: complaints(browser), "the console warns")
-        assert 'pz: track: unknown option \\"itemid\\": did you mean \\"itemId\\"?' in line
-        find(browser, "log-out").click()
-        find(browser, "buy").click()
-        bought = eventually(lambda: gateway.sandbox.events()[5:], "somebody else buys")
-        assert [(event["eventType"], event["userId"]) for event in bought] == [("purchase", None)]
-        assert bought[0]["sessionId"] != gateway.sandbox.events()[0]["sessionId"]
+    visitor.enter("react")
+    visitor.buy_both()
+    # Until the snippet has pz('session', …), it says so.
+    assert [line for line in visitor.complaints() if '"session"' not in line] == []
+    visitor.click("slip")
+    [line] = visitor.warnings()
+    assert SLIP in line
+    visitor.click("log-out")
+    visitor.click("buy")
+    bought = eventually(lambda: visitor.gateway.sandbox.events()[5:], "somebody else buys")
+    assert [(event["eventType"], event["userId"]) for event in bought] == [("purchase", None)]
+    assert bought[0]["sessionId"] != visitor.gateway.sandbox.events()[0]["sessionId"]
 
 
-@pytest.mark.parametrize("shop", [VUE, NEXT], ids=str)
-def test_a_production_build_tracks_each_event_once_and_has_no_warnings_in_it(
-    projects: Path, gateway: Gateway, tmp_path: Path, shop: Shop
+def test_next_renders_on_the_server_and_warns_of_misuse_once_it_is_asked_to(
+    visitor: Visitor,
 ) -> None:
-    pages = built(shop, projects, gateway.url)
-    scripts = [path.read_text() for path in pages.rglob("*.js")]
+    visitor.enter("next")
+    assert "Buy the" in (SHOPS["next"].pages / "index.html").read_text()
+    visitor.buy_both()
+    visitor.click("slip")
+    assert SLIP not in "".join(visitor.complaints())
+    visitor.click("debug")
+
+    def slip_again() -> bool:
+        visitor.click("slip")
+        return SLIP in "".join(visitor.complaints())
+
+    eventually(slip_again, "the console warns")
+
+
+def test_a_production_build_in_vue_has_no_warnings_in_it(visitor: Visitor) -> None:
+    visitor.enter("vue")
+    scripts = [path.read_text() for path in SHOPS["vue"].pages.rglob("*.js")]
     assert any("data-testid" in script for script in scripts)
-    assert not any(DEVELOPERS_ONLY in script for script in scripts)
-    assert shop != NEXT or "Buy the" in (pages / "index.html").read_text(), "rendered on a server"
-    with visit(pages, gateway, tmp_path) as browser:
-        buy_both(browser, gateway)
+    assert not any("unknown option" in script for script in scripts)
+    visitor.buy_both()
+    # A page that has the snippet, by whatever means, may load the warnings from the gateway.
+    visitor.browser.execute_async_script(
+        "const [url, done] = arguments;"
+        "import(url).then(({ watch }) => { watch(); pz('track', 'click', { itemid: 'mug' }) })"
+        ".then(done)",
+        f"{visitor.gateway.url}/static/npm/misuse.js",
+    )
+    assert SLIP in "".join(visitor.warnings())
 
 
 def test_expect_event_finds_what_putevents_accepted(projects: Path, gateway: Gateway) -> None:
@@ -209,32 +269,30 @@ def test_a_bundle_has_only_what_it_imports(projects: Path, script: str, most: in
 
 @pytest.mark.parametrize("project", ["react", "next", "vue", "tag", "typed", "docs"])
 def test_typescript_takes_the_projects_strictly(
-    projects: Path, gateway: Gateway, tmp_path: Path, project: str
+    projects: Path, tmp_path: Path, project: str
 ) -> None:
     if project == "typed":
-        _print_types(gateway, tmp_path, projects / "typed/events.d.ts")
+        (projects / "typed/events.d.ts").write_text(_types_of_a_shop(tmp_path))
     if project == "docs":
         text = (ROOT / "docs/npm.md").read_text()
         examples = re.findall(r"^```(tsx?)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         for number, (language, example) in enumerate(examples):
             (projects / f"docs/{number}.{language}").write_text(example)
-    tsc = projects / "node_modules/typescript-native/bin/tsc"
-    run("node", tsc, "--project", project, cwd=projects)
+    run("node", TSC, "--project", project, cwd=projects)
 
 
-def _print_types(gateway: Gateway, folder: Path, path: Path) -> None:
-    """Print the types of a shop with two event types and two columns of its own into a file."""
+def _types_of_a_shop(folder: Path) -> str:
+    """What `types` prints for a shop with two event types and two columns of its own."""
     fields = [
         {"name": "ITEM_ID", "type": "string"},
         {"name": "COLOUR", "type": ["null", "string"]},
         {"name": "BASKET_SIZE", "type": "int"},
     ]
     (folder / "interactions.json").write_text(json.dumps({"type": "record", "fields": fields}))
+    environ = environment(folder)
     keys = 'event_types = ["view", "purchase"]\nschema = "interactions.json"\n\n[sites.media]'
     write_sites(folder / "sites.toml", SITES.replace("[sites.media]", keys))
-    printed = gateway.operate("types", "shop")
-    assert printed.returncode == 0, printed.stderr
-    path.write_text(printed.stdout)
+    return run(sys.executable, "-m", "gateway", "types", "shop", cwd=ROOT, **environ)
 
 
 def test_the_package_is_of_the_gateways_release_and_under_its_licence() -> None:

@@ -1,5 +1,6 @@
 import type { ReactNode } from 'react';
 import { PersonalizeProvider } from 'personalize-gateway/react';
+import { Developer } from './developer';
 
 export default function Layout({ children }: { children: ReactNode }) {
   return (
@@ -7,6 +8,7 @@ export default function Layout({ children }: { children: ReactNode }) {
       <body>
         <PersonalizeProvider gateway={process.env.NEXT_PUBLIC_GATEWAY!} site="shop" userId="u-17">
           {children}
+          <Developer />
         </PersonalizeProvider>
       </body>
     </html>
