@@ -33,7 +33,7 @@ bench: .venv/.installed-test
 # The long runs; SOAK_SECONDS, SOAK_VISITS (in each browser) and SOAK_SEED choose others.
 soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/test_conservation.py tests/test_sqs.py
-	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py tests/test_session_tabs.py
 	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/test_snippet_delivery.py tests/test_snippet_chance.py
 
 # Needed after a change of static/*.src.js only; who runs the gateway needs no build.

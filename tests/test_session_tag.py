@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from gateway.app import create_app
 from gateway.settings import Settings
+from gateway.web.sessions import Session, Sessions
 
 from .support import SITES, USER_SECRET, Start, Stored, beacon, event, post
 
@@ -102,6 +104,66 @@ def test_events_without_id_or_time_are_nobody_elses(client: FlaskClient, stored:
         for _ in range(2):
             tag(post(client, beacon({**one, "itemId": "i"})))
     assert len(set(ids(stored))) == len(stored()) == 6
+
+
+WHOLE_SECOND = {"eventType": "view", "eventId": "1", "sentAt": 1_763_880_000, "itemId": "i-9"}
+PHONE = {"User-Agent": "Phone/1", "X-Forwarded-For": "192.0.2.7"}
+
+
+@pytest.mark.parametrize(
+    ("event", "members", "headers"),
+    [
+        ({}, {}, {"X-Forwarded-For": "192.0.2.8"}),
+        ({}, {}, {"User-Agent": "Phone/2"}),
+        ({}, {"userId": "bob"}, {}),
+        ({"itemId": "i-10"}, {}, {}),
+        ({"sentAt": 1_763_880_001}, {}, {}),
+        ({"eventId": "2"}, {}, {}),
+    ],
+)
+def test_event_ids_that_are_counters_join_no_strangers(
+    start: Start,
+    stored: Stored,
+    event: dict[str, Any],
+    members: dict[str, Any],
+    headers: dict[str, str],
+) -> None:
+    first, other = (start(GATEWAY_TRUSTED_PROXIES="1") for _ in range(2))
+    post(first, beacon(WHOLE_SECOND), **PHONE)
+    answer = post(other, beacon(WHOLE_SECOND | event, **members), **PHONE | headers)
+    assert "X-Gateway-Reason" not in answer.headers
+    assert len(set(ids(stored))) == 2
+
+
+@pytest.mark.parametrize(
+    ("event_id", "network"),
+    [("1", "192.0.2.7"), (str(uuid4()), "192.0.2.7"), (str(uuid4()), "198.51.100.1")],
+    ids=["counter", "random", "random from another network"],
+)
+def test_a_repeat_meets_the_session_that_it_began(
+    start: Start, stored: Stored, event_id: str, network: str
+) -> None:
+    body = beacon(WHOLE_SECOND | {"eventId": event_id})
+    first, other = (start(GATEWAY_TRUSTED_PROXIES="1") for _ in range(2))
+    post(first, body, **PHONE)
+    again = post(other, body, **PHONE | {"X-Forwarded-For": network})
+    assert again.headers["X-Gateway-Reason"] == "duplicate"
+    assert len(stored()) == 1
+
+
+def test_of_two_cookies_by_one_name_the_tags_counts_then_a_living_one(
+    settings: Settings,
+) -> None:
+    app = create_app(settings)
+    own, planted = (tag(post(app.test_client(use_cookies=False))) for _ in range(2))
+    sessions = Sessions("shop", settings.secret_keys, 30)
+    over = sessions.sign(Session("over", 1_000_000_000, 1_000_000_000))
+    bare = app.test_client(use_cookies=False)
+    for first, tagged in ((planted, own), (over, None), ("forged", None)):
+        cookies = f"{COOKIE}={first}; {COOKIE}={own}"
+        answer = post(bare, beacon(session=tagged), Cookie=cookies)
+        assert tag(answer) == own
+        assert not sets_cookie(answer)
 
 
 def test_a_tag_sets_the_cookie_where_there_is_none(browser: FlaskClient, stored: Stored) -> None:

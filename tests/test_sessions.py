@@ -242,7 +242,61 @@ def test_a_late_event_of_the_person_before_stays_with_that_person() -> None:
     ann = visit(TOKEN, user="ann")
     bob = visit(ann.token, NOW + 10, user="bob")
     late = visit(bob.token, NOW + 20, tag=ann.token, user="ann", times=(NOW + 5,))
-    assert late == Visit([SESSION.id], bob.token, None)
+    assert late == Visit([SESSION.id], None, None)
+
+
+def test_a_late_event_of_another_person_leaves_the_cookie_to_the_visitor() -> None:
+    bob = visit(None, user="bob")
+    for tag in bob.token, None:
+        came = NOW + 200
+        late = visit(bob.token, came, tag=tag, user="ann", times=(NOW + 100,))
+        assert late.session_ids != bob.session_ids
+        assert (late.token, late.cookie_seconds) == (None, None)
+        prompt = visit(bob.token, came, tag=tag, user="ann", times=(came - 1,))
+        assert session_of(prompt).id == late.session_ids[0]
+
+
+def test_an_old_anonymous_tag_takes_nobody_into_anothers_session() -> None:
+    ann = visit(TOKEN, user="ann", times=(NOW + 600,), now=NOW + 600).token
+    renewed = SESSIONS.sign(SESSION._replace(renewed=SESSION.renewed + 700))
+    for tag in TOKEN, renewed:
+        bob = visit(ann, NOW + 701, tag=tag, user="bob")
+        assert session_of(bob).id != SESSION.id
+        again = visit(bob.token, NOW + 702, tag=tag, user="bob")
+        assert again == Visit(bob.session_ids, bob.token, None)
+        eve = visit(bob.token, NOW + 703, tag=tag, user="eve")
+        assert session_of(eve).id not in (SESSION.id, *bob.session_ids)
+        late = visit(bob.token, NOW + 704, tag=tag, user="eve", times=(NOW + 1,))
+        assert not {SESSION.id, *bob.session_ids} & set(late.session_ids)
+    for user in "ann", None:
+        kept = visit(ann, NOW + 701, tag=renewed, user=user)
+        assert session_of(kept).user == SESSIONS.read(ann).user  # type: ignore[union-attr]
+
+
+def test_two_people_at_once_in_two_tabs_stay_in_two_sessions() -> None:
+    cookie = visit(TOKEN, user="ann").token
+    tags = {"ann": cookie, "bob": cookie}
+    seen: dict[str, set[str]] = {"ann": set(), "bob": set()}
+    for step in range(1, 100):
+        user = ("ann", "bob")[step % 2]
+        visited = visit(cookie, NOW + step * 60, tag=tags[user], user=user)
+        seen[user] |= set(visited.session_ids)
+        tags[user] = visited.token or tags[user]
+        cookie = visited.token if visited.cookie_seconds is not None else cookie
+    assert (len(seen["ann"]), len(seen["bob"])) == (1, 1)
+    assert seen["ann"] != seen["bob"]
+
+
+def test_a_log_out_that_is_repeated_takes_nothing_back() -> None:
+    def reset(cookie: str | None, now: float, user: str | None = None) -> Visit:
+        return SESSIONS.visit(Claims(user, TOKEN, cookie, True), (NOW,), now, lambda: "reset")
+
+    out = reset(TOKEN, NOW + 1)
+    assert session_of(out).id != SESSION.id
+    bob = visit(out.token, NOW + 2, tag=out.token, user="bob").token
+    assert reset(bob, NOW + 3) == Visit(out.session_ids, bob, None)
+    later = visit(bob, NOW + 4, user="eve").token
+    assert reset(later, NOW + 5).cookie_seconds is None
 
 
 # Who is believed

@@ -20,10 +20,10 @@ from gateway.queues import Inbox, QueueError, Record
 from gateway.sites import Site
 from gateway.telemetry import metrics
 from gateway.web import cors, pixel
-from gateway.web.doors import Door, Visitor
+from gateway.web.doors import Client, Door, Visitor
 from gateway.web.gates import pass_gates
 from gateway.web.ledger import Ledger
-from gateway.web.rates import Rates
+from gateway.web.rates import Rates, network
 from gateway.web.refusals import Refusal, no_content
 from gateway.web.sessions import Visit
 
@@ -89,7 +89,7 @@ def _take(
         what = {"eventList": errors}
         raise Refusal(400, "invalid_event", "No event of the list is valid", what)
     times = [event.at for event in accepted]
-    visitor = door.visitor(wanted, times, door.token(sent.environ.get("HTTP_COOKIE", "")), now)
+    visitor = door.visitor(wanted, _client(sent), times, now)
     records = _records(site.key, visitor, accepted, now)
     new = _store(inbox, records)
     ledger.stored(records, new, time.time())
@@ -151,6 +151,12 @@ def _door(doors: Mapping[str, Door], tracking_id: str) -> Door:
     if door is None:
         raise Refusal(404, "unknown_site", "No site has this trackingId")
     return door
+
+
+def _client(sent: Request) -> Client:
+    header = sent.environ.get
+    address = network(sent.remote_addr or "")
+    return Client(header("HTTP_COOKIE", ""), address, header("HTTP_USER_AGENT", ""))
 
 
 def _origin(sent: Request) -> str | None:

@@ -7,13 +7,21 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from gateway import origins
 from gateway.events import Request
 from gateway.fields import is_placeholder
 from gateway.sites import Site
 from gateway.web.sessions import Claims, Sessions, Visit
+
+
+class Client(NamedTuple):
+    """What a request's connection and headers tell of who sends it."""
+
+    cookies: str  # the Cookie header
+    network: str
+    user_agent: str
 
 
 class Visitor(NamedTuple):
@@ -38,12 +46,8 @@ class Door:
         """Whether a page of this origin may send the site's events."""
         return self.site.allow_missing_origin if origin is None else bool(self._own.match(origin))
 
-    def token(self, cookies: str) -> str | None:
-        """The session token in a Cookie header: of several by its name, the first that is ours."""
-        return next(filter(self.sessions.read, self._tokens(cookies)), None)
-
     def visitor(
-        self, request: Request, times: Sequence[float], cookie: str | None, now: float
+        self, request: Request, client: Client, times: Sequence[float], now: float
     ) -> Visitor:
         """Who sends events of these times: a session ID is taken as given, else found or begun."""
         because = "placeholder" if request.anonymised else None
@@ -53,9 +57,9 @@ class Door:
         if request.session_id is not None:
             visit = Visit([request.session_id] * len(times), None, None)
         else:
-            tokens = (None, None) if request.reset else (request.session, cookie)
-            claims = Claims(user_id, *tokens)
-            visit = self.sessions.visit(claims, times, now, partial(_first, request))
+            cookie = self.sessions.choose(self._tokens(client.cookies), request.session, now)
+            claims = Claims(user_id, request.session, cookie, request.reset)
+            visit = self.sessions.visit(claims, times, now, partial(_first, request, client))
         return Visitor(user_id, because, visit)
 
     def _proves(self, user_id: str, signature: str | None) -> bool:
@@ -67,14 +71,27 @@ class Door:
         return hmac.compare_digest(right.encode(), (signature or "").encode())
 
 
-def _first(request: Request) -> str:
-    """What a request begins with: the same when it is repeated, and nobody else's.
+def _first(request: Request, client: Client) -> str:
+    """Return what a request begins with: the same when it is repeated, and nobody else's.
 
-    PutEvents, too, takes what bears the same eventId for the same event.
+    A random eventId is enough, so that a repeat may come from another network. Any other may be
+    another client's too: a counter's, say, at the same second. So all that tells clients apart
+    counts then; the session's ID is a keyed hash of it.
     """
-    match request.event_list[0]:
+    event = request.event_list[0]
+    match event:
         case {"eventId": str(event_id), "sentAt": str() | int() | float() as sent_at} if (
             not is_placeholder(event_id)
         ):
-            return f"{event_id!r} {sent_at!r}"
+            if _is_random(event_id):
+                return f"{event_id!r} {sent_at!r}"
+            return repr((client.network, client.user_agent, request.user_id, sorted(event.items())))
     return uuid4().hex
+
+
+def _is_random(event_id: str) -> bool:
+    """Whether it is a UUID that holds random bits (version 4 or 7)."""
+    try:
+        return UUID(event_id).version in (4, 7)
+    except ValueError:
+        return False

@@ -20,6 +20,7 @@ LONGEST = 256  # characters of a token that are worth a look
 KEPT = 1024  # tokens of a site of which it is kept what they say
 LONGEST_VISIT = 24 * 60 * 60  # seconds, however busy it is
 LATEST = 24 * 60 * 60  # seconds after which nothing is believed to have waited in a page
+PROMPT = 30.0  # seconds for which an event tells who is visiting now
 
 
 class Session(NamedTuple):
@@ -37,6 +38,7 @@ class Claims(NamedTuple):
     user: str | None = None  # a userId that counts
     tag: str | None = None  # the token that the page had when the events happened
     cookie: str | None = None  # the token that the browser has now
+    reset: bool = False  # the events begin a new session
 
 
 class Visit(NamedTuple):
@@ -86,60 +88,136 @@ class Sessions:
         """The last moment of a session, in epoch seconds."""
         return min(session.renewed + self.lifetime, session.started + LONGEST_VISIT)
 
+    def choose(self, cookies: Sequence[str], tag: str | None, now: float) -> str | None:
+        """Return the cookie to believe of several by one name; None where none is ours.
+
+        Prefer the session of the tag, then one that is alive, then the first.
+        """
+        tagged = self.read(tag)
+        ours = [(cookie, session) for cookie in cookies if (session := self.read(cookie))]
+        ours.sort(key=lambda one: now > self.expires(one[1]))
+        if tagged:
+            ours.sort(key=lambda one: one[1].id != tagged.id)
+        return ours[0][0] if ours else None
+
     def visit(
         self, claims: Claims, times: Sequence[float], now: float, first: Callable[[], str]
     ) -> Visit:
-        """The sessions of events that happened at these times, of which there is one at least.
+        """Return the sessions of events that happened at these times; there is one at least.
 
         An event belongs to the tag's session if it happened during its life, however late it
         comes; else to the cookie's, if that is alive now; else to a new one, whose ID follows from
         `first()`: a request that is repeated because its answer was lost meets the same session.
         """
-        tagged, held = self.read(claims.tag), self.read(claims.cookie)
-        known = {tagged: claims.tag, held: claims.cookie}
-        if tagged and held and tagged.id == held.id:
-            tagged = max(tagged, held)  # the later renewed
-        if held and now > self.expires(held):
-            held = None
+        tagged, held = self._tokens(claims, now)
+        own = tagged and self._own(tagged, held, claims.user, now)
         joined = present = None
         session_ids = []
-        for moment in times:
-            at = min(max(moment, now - LATEST), now)  # clocks and callers say what they like
-            if tagged and at <= self.expires(joined or tagged):
-                joined = self._renewed(joined or self._of(tagged, claims.user, at), at)
+        happened = [min(max(at, now - LATEST), now) for at in times]  # whatever clocks say
+        for at in happened:
+            if tagged and at <= self.expires(joined or tagged) and (own or _before(held, at)):
+                joined = joined or own or self._next(tagged, claims.user or "", at)
+                joined = self._renewed(joined, at)
                 session_ids.append(joined.id)
             else:
-                present = present or self._present(held, claims.user, now, first)
+                present = present or self._present(claims, held, now, first)
                 session_ids.append(present.id)
         mine = present or joined
         assert mine is not None  # noqa: S101 - there is an event at least
         if now > self.expires(mine):
             return Visit(session_ids, None, None)
-        if held and tagged and mine.id == tagged.id != held.id and held.started >= mine.started:
-            return Visit(session_ids, claims.cookie, None)  # which has begun since
-        token = known.get(mine) or self.sign(mine)
-        seconds = None if token == claims.cookie else math.ceil(self.expires(mine) - now)
-        return Visit(session_ids, token, seconds)
+        last = max(happened)
+        joins = tagged if mine is joined else None
+        return Visit(session_ids, *self._hand_out(mine, claims, joins, held, last, now))
+
+    def _tokens(self, claims: Claims, now: float) -> tuple[Session | None, Session | None]:
+        """Return the tag's session, and the cookie's if it is alive; of one session, as one."""
+        tagged, held = self.read(None if claims.reset else claims.tag), self.read(claims.cookie)
+        if tagged and held and tagged.id == held.id:
+            tagged = held = _merged(tagged, held)
+        return tagged, None if held and now > self.expires(held) else held
+
+    def _own(
+        self, tagged: Session, held: Session | None, user: str | None, now: float
+    ) -> Session | None:
+        """Return the tag's session as this user's, or the cookie's that follows it for this user.
+
+        None where the tag's session is, or may be, another person's: an anonymous tag may be older
+        than a log-in. So a user takes its session only while the cookie has that session too, or
+        there is no cookie and the session is alive.
+        """
+        if user is None:
+            return tagged
+        anonymous = not tagged.user
+        certain = held.id == tagged.id if held else now <= self.expires(tagged)
+        if self._is_of(tagged, user) or (anonymous and certain):
+            return self._marked(tagged, user)
+        return held if held and held.id == self._id("next", tagged.id, user) else None
 
     def _present(
-        self, held: Session | None, user: str | None, now: float, first: Callable[[], str]
+        self, claims: Claims, held: Session | None, now: float, first: Callable[[], str]
     ) -> Session:
-        """The cookie's session, or a new one."""
-        mine = held or Session(self._id("first", first()), int(now), int(now))
-        return self._renewed(self._of(mine, user, now), now)
+        """Return the cookie's session, or a new one; another person's is followed by the next."""
+        mine = held
+        if mine is None or claims.reset:
+            mine = Session(self._id("first", first()), int(now), int(now))
+            if held and held.id == mine.id:  # the request is repeated
+                mine = held
+        if claims.user is not None:
+            others = mine.user and not self._is_of(mine, claims.user)
+            mine = self._next(mine, claims.user, now) if others else self._marked(mine, claims.user)
+        return self._renewed(mine, now)
 
-    def _of(self, session: Session, user: str | None, at: float) -> Session:
-        """The session as this user's: where it was another person's, the one that follows it.
+    def _hand_out(
+        self,
+        mine: Session,
+        claims: Claims,
+        tagged: Session | None,
+        held: Session | None,
+        last: float,
+        now: float,
+    ) -> tuple[str | None, int | None]:
+        """Return the token for the visitor, and the seconds for which a cookie is to hold it.
+
+        `tagged` where the events have joined that session, or the one that follows it; `last` is
+        when the last of them happened.
+        """
+        token = self._token(mine, claims)
+        seconds = None if token == claims.cookie else math.ceil(self.expires(mine) - now)
+        elsewhere = held is not None and held.id not in (mine.id, tagged.id if tagged else "")
+        if claims.reset:  # unless a session has begun since
+            return token, None if elsewhere and _before(held, last) else seconds
+        if held and tagged and elsewhere and held.started >= mine.started:
+            if claims.user is None or self._is_of(held, claims.user):
+                return claims.cookie, None
+            # Two people at once, in two tabs, or an event of before.
+            return (None if _before(held, last) else token), None
+        replaced = held or tagged
+        if replaced and self._is_others(replaced, claims.user) and now - last > PROMPT:
+            return None, None
+        return token, seconds
+
+    def _token(self, session: Session, claims: Claims) -> str:
+        """Return the session's token: one that was sent where it says the same."""
+        known = (token for token in (claims.cookie, claims.tag) if self.read(token) == session)
+        return next(known, None) or self.sign(session)
+
+    def _next(self, session: Session, user: str, at: float) -> Session:
+        """Return the session of another person that follows this one.
 
         Its ID is always the same, so that requests on their way at once meet in one session.
         """
-        if user is None:
-            return session
-        marks = [self._mark(session.id, user, key) for key in self._keys]
-        if session.user in ("", *marks):
-            return session._replace(user=marks[0])
-        next_id = self._id("next", session.id, user)
-        return Session(next_id, int(at), int(at), self._mark(next_id, user, self._keys[0]))
+        begun = max(int(at), session.started)
+        return self._marked(Session(self._id("next", session.id, user), begun, begun), user)
+
+    def _is_of(self, session: Session, user: str) -> bool:
+        return session.user in [self._mark(session.id, user, key) for key in self._keys]
+
+    def _is_others(self, session: Session, user: str | None) -> bool:
+        return bool(user is not None and session.user and not self._is_of(session, user))
+
+    def _marked(self, session: Session, user: str) -> Session:
+        return session._replace(user=self._mark(session.id, user, self._keys[0]))
 
     def _renewed(self, session: Session, at: float) -> Session:
         due = at - session.renewed >= self.renew_after
@@ -153,3 +231,15 @@ class Sessions:
 
     def _digest(self, key: bytes, *parts: str) -> str:
         return hmac.new(key, "\0".join((self._purpose, *parts)).encode(), "sha256").hexdigest()
+
+
+def _before(held: Session | None, at: float) -> bool:
+    """Whether something happened before the browser's present session began, if it has one."""
+    return held is None or at < held.started
+
+
+def _merged(one: Session, other: Session) -> Session:
+    """Return what two tokens of one session say together."""
+    earlier, later = sorted((one, other), key=lambda session: session.renewed)
+    started = min(one.started, other.started)
+    return later._replace(started=started, user=later.user or earlier.user)

@@ -1,0 +1,156 @@
+"""A model of one browser: several tabs, late and repeated events, log-ins and log-outs.
+
+Its tabs are naive: each keeps whichever tag an answer brings, in whichever order answers come.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from gateway.web.sessions import PROMPT, Claims, Session, Sessions
+
+SOAK = "SOAK_SECONDS" in os.environ
+MINUTES = 30
+TIMEOUT = MINUTES * 60
+SECRET = ["key"]
+TABS = st.integers(0, 2)
+USERS = st.sampled_from(["ann", "bob", "eve"])
+
+
+class Event(NamedTuple):
+    """What a tab has tracked: it bears the user and the tag of that moment."""
+
+    name: str
+    tab: int
+    user: str | None
+    tag: str | None
+    reset: bool
+    at: float
+
+
+class BrowserMachine(RuleBasedStateMachine):
+    """What docs/sessions.md promises must hold in whatever order things happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sessions = Sessions("shop", SECRET, MINUTES)
+        self.now = 1_763_880_000.0
+        self.cookie: str | None = None
+        self.cookie_until = 0.0
+        self.users: list[str | None] = [None] * 3
+        self.tags: list[str | None] = [None] * 3
+        self.resets = [False] * 3
+        self.tracked: list[Event] = []
+        self.answers: list[tuple[int, str]] = []  # tags on their way to a tab
+        self.members: dict[str, set[str]] = {}  # session ID: the users known in it
+
+    @rule(seconds=st.sampled_from([1, 5, 20, 90, 400, 1000, 1900, 40_000]))
+    def pass_time(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(tab=TABS, user=USERS)
+    def log_in(self, tab: int, user: str) -> None:
+        self.users[tab] = user
+
+    @rule(tab=TABS)
+    def log_out(self, tab: int) -> None:
+        self.users[tab] = self.tags[tab] = None
+        self.resets[tab] = True
+
+    @rule(tab=TABS)
+    def track(self, tab: int) -> None:
+        self.now += 1  # a token tells whole seconds
+        name = str(len(self.tracked))
+        reset, self.resets[tab] = self.resets[tab], False
+        self.tracked.append(Event(name, tab, self.users[tab], self.tags[tab], reset, self.now))
+
+    @rule(tab=TABS)
+    def track_and_send(self, tab: int) -> None:
+        self.track(tab)
+        self.post(self.tracked[-1])
+        if self.answers:
+            self.deliver(len(self.answers) - 1)
+
+    @precondition(lambda self: self.tracked)
+    @rule(data=st.data(), answered=st.booleans())
+    def send(self, data: st.DataObject, answered: bool) -> None:
+        """Late, or once more; of some requests no answer comes, though its cookie may.
+
+        What bears no tag begins the same session anew each time, so not after that one's end.
+        """
+        event = data.draw(st.sampled_from(self.tracked))
+        if event.tag is None and self.now - event.at > TIMEOUT:
+            return
+        before = len(self.answers)
+        self.post(event)
+        if not answered:
+            del self.answers[before:]
+
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data())
+    def hear(self, data: st.DataObject) -> None:
+        self.deliver(data.draw(st.integers(0, len(self.answers) - 1)))
+
+    def deliver(self, index: int) -> None:
+        tab, self.tags[tab] = self.answers.pop(index)
+
+    def post(self, event: Event) -> None:
+        self.now += 1
+        if self.now > self.cookie_until:
+            self.cookie = None
+        claims = Claims(event.user, event.tag, self.cookie, event.reset)
+        visit = self.sessions.visit(claims, [event.at], self.now, lambda: event.name)
+        self.check_members(event, visit.session_ids[0])
+        if visit.token is not None:
+            self.check_token(event, visit.token)
+            self.answers.append((event.tab, visit.token))
+        if visit.cookie_seconds is not None:
+            assert visit.token is not None
+            self.check_cookie(event, visit.token)
+            self.cookie, self.cookie_until = visit.token, self.now + visit.cookie_seconds
+
+    def check_members(self, event: Event, session_id: str) -> None:
+        members = self.members.setdefault(session_id, set())
+        if event.user:
+            members.add(event.user)
+        assert len(members) <= 1, f"{members} in one session"
+
+    def check_token(self, event: Event, token: str) -> None:
+        """Check that it is nobody else's, and as good as what the browser holds of the session."""
+        session = self.read(token)
+        assert event.user is None or self.is_of(session, event.user), "another person's"
+        for known in filter(None, (event.tag, self.cookie)):
+            older = self.read(known)
+            if older.id == session.id:
+                assert session.renewed >= older.renewed, "renewed earlier"
+                assert session.user or not older.user, "forgets the user"
+
+    def check_cookie(self, event: Event, token: str) -> None:
+        if self.cookie is None:
+            return
+        held, session = self.read(self.cookie), self.read(token)
+        if held.id == session.id:
+            return
+        assert session.started >= held.started, "replaced by an earlier session"
+        late = self.now - event.at > PROMPT
+        others = held.user and event.user and not self.is_of(held, event.user)
+        assert not (late and others and not event.reset), "replaced by another's late event"
+
+    def read(self, token: str) -> Session:
+        session = self.sessions.read(token)
+        assert session is not None
+        return session
+
+    def is_of(self, session: Session, user: str) -> bool:
+        return session.user == self.sessions._mark(session.id, user, SECRET[0].encode())
+
+
+TestBrowserMachine = BrowserMachine.TestCase
+TestBrowserMachine.settings = settings(
+    max_examples=20_000 if SOAK else 60, stateful_step_count=40 if SOAK else 30, deadline=None
+)
