@@ -5,7 +5,7 @@ export PORT
 
 BIN := .venv/bin
 
-.PHONY: run test venv bench soak snippet openapi clean
+.PHONY: run test venv dist bench soak snippet openapi clean
 
 venv: .venv/.installed
 
@@ -17,6 +17,10 @@ venv: .venv/.installed
 
 .venv/.installed-test: .venv/.installed
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/.installed-dist: .venv/.installed
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable '.[dist]'
 	@touch $@
 
 run: venv
@@ -36,6 +40,13 @@ soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py tests/test_session_tabs.py
 	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/test_snippet_delivery.py tests/test_snippet_chance.py
 
+# Wheel, sdist and npm package, in dist/.
+dist: .venv/.installed-dist
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --out-dir dist
+	@cd static && npm pack --silent --pack-destination ../dist >/dev/null
+	@ls dist
+
 # Needed after a change of static/*.src.js only; who runs the gateway needs no build.
 # A build that was never committed was never served, and goes.
 snippet: .venv/.installed-test
@@ -47,4 +58,4 @@ openapi: .venv/.installed-test
 	@$(BIN)/python -m tests.openapi
 
 clean:
-	rm -rf .cache .venv
+	rm -rf .cache .venv dist

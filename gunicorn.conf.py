@@ -1,4 +1,7 @@
-"""How gunicorn serves the gateway; read from the working directory. Command-line options win."""
+"""How gunicorn serves the gateway: read by `serve`, or from the working directory.
+
+Command-line options win.
+"""
 
 import gc
 import itertools
@@ -15,7 +18,7 @@ from gateway.strict_schema import SettingsError
 from gateway.telemetry import logs, processes
 from gateway.web import isolation
 
-wsgi_app = "wsgi:app"
+wsgi_app = "gateway.wsgi:app"
 worker_class = "gateway.web.worker.Worker"  # gevent; sync and gthread work too, behind a proxy
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 graceful_timeout = 10  # requests take milliseconds; idle connections are kept no longer

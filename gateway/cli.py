@@ -16,12 +16,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     _prepare_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    from gateway.commands.env_file import load_env_file
+    from gateway.strict_schema import SettingsError
+
+    try:
+        if "--beside" not in arguments:  # gunicorn's forwarder has the settings that gunicorn has
+            load_env_file()
+    except SettingsError as error:
+        return _failed(error)
     if arguments[:1] == ["put-events"]:  # its options are AWS CLI's, and so is its parser
         from gateway.commands import put_events
 
         return put_events.main(arguments[1:])
     from gateway.queues import QueueError
-    from gateway.strict_schema import SettingsError
 
     if unreadable := [one for one in arguments if one.encode(errors="ignore").decode() != one]:
         return _failed(f"an argument is no text: {unreadable[0]}")
@@ -64,7 +71,17 @@ def _print_no_more() -> None:
 
 
 def _parser(command: list[str]) -> argparse.ArgumentParser:
-    from gateway.commands import check, dead_letters, forget, forward, queue, trace, typescript
+    from gateway.commands import (
+        check,
+        dead_letters,
+        forget,
+        forward,
+        init,
+        queue,
+        serve,
+        trace,
+        typescript,
+    )
 
     parser = argparse.ArgumentParser(
         prog="personalize-gateway", description="Event-collection gateway for Amazon Personalize"
@@ -72,6 +89,8 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    init.add_command(commands)
+    serve.add_command(commands)
     forward.add_command(commands)
     queue.add_command(commands)
     dead_letters.add_command(commands)

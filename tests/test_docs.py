@@ -213,7 +213,7 @@ def test_the_map_leads_to_every_document() -> None:
 
 def test_the_map_of_the_house_names_every_room_and_none_besides() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
-    named = {Path(path).name for path in re.findall(r"`([\w/]+\.py)`", text)}
+    named = {Path(path).name for path in re.findall(r"`([\w/.]+\.py)`", text)}
     assert named == {path.name for path in (ROOT / "gateway").rglob("*.py")}
     for path in re.findall(r"`(\w[\w/]*/[\w/.]*)`", text):
         assert any(ROOT.glob(path)) or any(ROOT.glob(f"gateway/**/{path}")), path

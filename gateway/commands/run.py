@@ -7,7 +7,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,13 +14,13 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from gateway.commands.serve import gunicorn
 from gateway.queues import QueueError
 from gateway.queues.urls import open_inbox
 from gateway.sandbox import Sandbox
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
 
-ROOT = Path(__file__).parents[2]
 SANDBOX_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
 START_SECONDS = 30.0
 
@@ -101,9 +100,7 @@ def _sandbox(port: int) -> Sandbox:
 
 
 def _serve(port: int, environ: Mapping[str, str], welcome: str) -> int:
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
-    # From whichever folder: sites file and queue are looked for in that one.
-    command += ["--config", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
+    command = gunicorn("--bind", f"127.0.0.1:{port}")
     server: subprocess.Popen[bytes] | None = None
 
     def end(which: int, _frame: object) -> None:

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.error import URLError
@@ -26,7 +25,7 @@ from gateway.web import snippet
 KEPT = 1000  # records
 SANDBOX_SECONDS = 2.0  # to answer
 
-SHOP = Path(__file__).parents[2] / "static" / "demo"
+SHOP = snippet.STATIC / "demo"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
     f"media-src 'self'; script-src 'self' '{snippet.stub_hash()}'; style-src 'self'; "

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection
 from email.message import Message
-from pathlib import Path
+from importlib.resources import files
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
@@ -17,7 +17,7 @@ from gateway.sandbox.calls import Answer, Call, PutEvents
 from gateway.sandbox.faults import Faults
 from gateway.sandbox.server import CORS, Server, error
 
-PAGE = Path(__file__).parents[2] / "static" / "sandbox.html"
+PAGE = files("gateway") / "static" / "sandbox.html"
 PAGE_POLICY = (
     "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )

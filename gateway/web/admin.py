@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -17,8 +16,9 @@ from gateway.threads import off_the_loop
 from gateway.web import inspector
 from gateway.web.guard import COOKIE, Guard
 from gateway.web.refusals import Refusal
+from gateway.web.snippet import STATIC
 
-PAGES = Path(__file__).parents[2] / "static" / "inspect"
+PAGES = STATIC / "inspect"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
-STATIC = Path(__file__).parents[2] / "static"
+STATIC = Path(str(files("gateway") / "static"))
 RELEASES = STATIC / "releases"  # a build once released stays here: pages pin it
 
 STUB = "window.pz=window.pz||function(){(pz.q=pz.q||[]).push(arguments)}"

@@ -1,0 +1,32 @@
+"""`serve`: gunicorn with the gateway's configuration, from any folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.resources import files
+from typing import Any, NoReturn
+
+
+def add_command(commands: Any) -> None:
+    """Declare the command."""
+    serve = commands.add_parser(
+        "serve",
+        help="accept events and deliver them: gunicorn with our configuration",
+        usage="personalize-gateway serve [-- GUNICORN OPTIONS]",
+    )
+    serve.add_argument("options", nargs="*", metavar="OPTION", help="gunicorn's, after --")
+    serve.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> NoReturn:
+    """Become gunicorn, so that signals reach its master."""
+    command = gunicorn(*options.options)
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+def gunicorn(*options: str) -> list[str]:
+    """Return the command that starts gunicorn with our configuration and these options."""
+    config = str(files("gateway") / "gunicorn.conf.py")
+    return [sys.executable, "-m", "gunicorn", "--config", config, *options]
