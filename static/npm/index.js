@@ -2,14 +2,14 @@
  * The npm package: typed functions around the global `pz`, whose script comes from the gateway. Snippet and gateway
  * are thus always of one release. The functions may be called at any time, before `init` and on the server too.
  */
-import { call } from './call.js';
+import { call, warnOfMisuse } from './call.js';
 
 export { debug } from './debug.js';
 
 /** Load the snippet from the gateway, unless the page has it already. */
 export function init(options) {
-  if (process.env.NODE_ENV !== 'production') import('./misuse.js').then(({ check }) => check(['init', options]));
   if (typeof document === 'undefined') return;
+  warnOfMisuse(['init', options]);
   const { gateway, site, script = 'pz.js', integrity, nonce, auto = [], consent } = options;
   if (window.pz?.site || [...document.scripts].some(({ dataset }) => dataset.site === site)) return;
   const tag = document.createElement('script');
