@@ -36,7 +36,8 @@ def test_the_newest_build_is_kept() -> None:
 
 def lost(changes: str) -> list[str]:
     """The releases in that text whose build is not named, or not kept."""
-    sections = [text for text in changes.split("\n## ")[1:] if "(unreleased)" not in text]
+    sections = changes.split("\n## ")[1:]
+    sections = [text for text in sections if "unreleased" not in text.splitlines()[0].lower()]
     names = {text.split()[0]: re.search(r"pz\.[0-9a-f]{12}\.js", text) for text in sections}
     kept = {build.name for build in BUILDS}
     return [version for version, name in names.items() if not name or name[0] not in kept]
@@ -44,7 +45,7 @@ def lost(changes: str) -> list[str]:
 
 def test_what_a_release_has_served_stays_served() -> None:
     assert lost((ROOT / "CHANGES.md").read_text()) == []
-    past = f"\n## 3 (unreleased)\n## 2\n{newest().name}\n## 1\npz.000000000000.js\n## 0\n"
+    past = f"\n## Unreleased\n### Added\n## 3 (unreleased)\n## 2\n{newest().name}\n## 1\npz.000000000000.js\n## 0\n"
     assert lost(past) == ["1", "0"]
 
 
