@@ -45,7 +45,8 @@ def lost(changes: str) -> list[str]:
 
 def test_what_a_release_has_served_stays_served() -> None:
     assert lost((ROOT / "CHANGES.md").read_text()) == []
-    past = f"\n## Unreleased\n### Added\n## 3 (unreleased)\n## 2\n{newest().name}\n## 1\npz.000000000000.js\n## 0\n"
+    unreleased = "\n## Unreleased\n### Added\n## 3 (unreleased)"
+    past = f"{unreleased}\n## 2\n{newest().name}\n## 1\npz.000000000000.js\n## 0\n"
     assert lost(past) == ["1", "0"]
 
 
