@@ -75,7 +75,7 @@ def environ(folder: Path, **more: str) -> dict[str, str]:
     return {
         "GATEWAY_SITES": str(folder / "sites.toml"),
         "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-        "GATEWAY_SECRET_KEY": "the-key-of-the-bench",
+        "GATEWAY_SECRET_KEY": "the-key-of-the-bench-of-32-characters",
         "GATEWAY_QUEUE_MAX_BYTES": str(1 << 36),
         "GATEWAY_MIN_FREE_BYTES": "0",
         "GATEWAY_FORWARDER": "off",

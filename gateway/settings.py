@@ -12,10 +12,13 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from gateway import demo_site
+from gateway.secret_strength import NEW_SECRET, weakness
 from gateway.sites import Site, read_sites
 from gateway.strict_schema import SettingsError, checked
 
 SQS_URL = r"https?://[^/\s?#]+(/[^/\s?#]+)*/[A-Za-z0-9_-]{1,80}"  # a standard queue's, no .fifo
+SHORTEST_KEY = 32  # characters: a signature can be attacked without asking the gateway
+SHORTEST_TOKEN = 16  # a token can't: wrong ones are answered 429 after a few
 LONGEST_AGE_ON_SQS = 12 * 24 * 60 * 60
 
 GUNICORNS = {"PORT", "WEB_CONCURRENCY"}  # which reads them itself: they are checked here only
@@ -61,6 +64,18 @@ class Keys(fields.String):
         return keys
 
 
+def _strong_keys(keys: tuple[str, ...]) -> None:
+    for number, key in enumerate(keys, 1):
+        if problem := weakness(key, SHORTEST_KEY):
+            which = "it" if len(keys) == 1 else f"key {number} of {len(keys)}"
+            raise ValidationError(f"{which} {problem}; {NEW_SECRET} makes a good one")
+
+
+def _strong_token(token: str) -> None:
+    if problem := weakness(token, SHORTEST_TOKEN):
+        raise ValidationError(f"it {problem}; {NEW_SECRET} makes a good one")
+
+
 def _has_client(url: str) -> None:
     if url.startswith("redis") and find_spec("redis") is None:
         raise ValidationError("Needs pip install 'personalize-gateway[redis]'.")
@@ -89,6 +104,7 @@ class EnvironmentSchema(Schema):
     secret_keys = Keys(
         data_key="GATEWAY_SECRET_KEY",
         load_default=(),
+        validate=_strong_keys,
         metadata={"description": "Keys that sign cookies, comma-separated, newest first"},
     )
     forwarder = fields.String(
@@ -158,7 +174,10 @@ class EnvironmentSchema(Schema):
     admin_token = fields.String(
         data_key="GATEWAY_ADMIN_TOKEN",
         load_default=None,
-        validate=validate.Regexp(r"[!-~]+\Z", error="Not printable ASCII without blanks."),
+        validate=[
+            validate.Regexp(r"[!-~]+\Z", error="Not printable ASCII without blanks."),
+            _strong_token,
+        ],
         metadata={"description": "Admits to `/metrics` and `/inspect`; without one both are 404"},
     )
     redact = Keys(
@@ -243,6 +262,5 @@ def require_secret_key(settings: Settings) -> None:
     """Refuse to run a web end whose cookies nobody signs."""
     if not settings.secret_keys:
         raise SettingsError(
-            "GATEWAY_SECRET_KEY: missing; it signs the session cookies "
-            "(python3 -c 'import secrets; print(secrets.token_hex())' makes one)"
+            f"GATEWAY_SECRET_KEY: missing; it signs the session cookies ({NEW_SECRET} makes one)"
         )

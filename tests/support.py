@@ -27,7 +27,7 @@ from .secrecy import MARK, search_log
 ROOT = Path(__file__).parent.parent
 ORIGIN = "https://shop.example.com"
 ADMIN_TOKEN = f"admin-{MARK}"
-SECRET_KEY = f"key-{MARK}"
+SECRET_KEY = f"key-{MARK}-of-32-characters"
 USER_SECRET = f"user-{MARK}"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TRACKING_ID = "8f3b1c5e-0000-4000-8000-000000000001"

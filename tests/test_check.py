@@ -100,6 +100,8 @@ def test_a_test_event_goes_out_for_each_site_and_is_marked_as_one(check, sandbox
     ("changes", "what", "text", "remedy"),
     [
         ({"GATEWAY_QUEU": "x"}, "GATEWAY_QUEU", "did you mean GATEWAY_QUEUE?", "docs/settings.md"),
+        ({"GATEWAY_SECRET_KEY": "change-me"}, "GATEWAY_SECRET_KEY", "placeholder", "token_hex"),
+        ({"GATEWAY_ADMIN_TOKEN": "admin"}, "GATEWAY_ADMIN_TOKEN", "5 characters", "token_hex"),
         ({"GATEWAY_MAX_AGE": "x"}, "GATEWAY_MAX_AGE", "Not a valid integer", "docs/settings.md"),
         ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "Not a valid integer", "docs/settings.md"),
         ({"GATEWAY_QUEUE": "mysql://x"}, "GATEWAY_QUEUE", "Write sqlite:///", "docs/settings.md"),
@@ -160,6 +162,38 @@ def test_a_region_without_personalize_is_told_before_it_is_tried(check):
     changes = {"site": SITE.replace("us-east-1", "us-eat-1")}
     _, findings = check(AWS_ENDPOINT_URL_PERSONALIZE_EVENTS=None, **changes)
     assert "us-east-1" in findings["site shop: region"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "remedy"),
+    [
+        ({"site": SITE.replace(TRACKING_ID, "00000000-0000-0000-0000-000000000000")},
+         "site shop: tracking ID", "A placeholder? Get yours with: aws personalize"),
+        ({"site": SITE.replace(TRACKING_ID, "YOUR-TRACKING-ID")},
+         "site shop: tracking ID", "A placeholder?"),
+        ({"site": SITE.replace("us-east-1", "us-eat-1")},
+         "site shop: region", "Update boto3"),
+        ({"GATEWAY_PUBLIC_URL": "https://events.example.net"},
+         "site shop: cookie", "https://shop.example.com is another site than events.example.net"),
+        ({"GATEWAY_PUBLIC_URL": "https://events.other.co.uk",
+          "site": SITE.replace("shop.example.com", "*.shop.co.uk")},
+         "site shop: cookie", 'set cookie_samesite = "None"'),
+        ({"GATEWAY_SECRET_KEY": None}, "GATEWAY_SECRET_KEY", "token_hex"),
+    ],
+)  # fmt: skip
+def test_what_may_be_meant_gets_a_tick_with_a_warning(check, changes, what, remedy):
+    status, findings = check(**changes)
+    assert status == 0, findings
+    assert remedy in findings[what]["remedy"]
+
+
+@pytest.mark.parametrize("public", ["https://events.example.com", "https://example.com/g"])
+def test_a_gateway_on_the_shops_own_domain_gets_no_warning(check, public):
+    _, findings = check(
+        site=SITE.replace(TRACKING_ID, "5c1b8a52-1b7c-4e0e-9d61-3f0d6a2e7b94"),
+        GATEWAY_PUBLIC_URL=public,
+    )
+    assert {one["what"]: one["remedy"] for one in findings.values() if one["remedy"]} == {}
 
 
 class Aws(HTTPServer):

@@ -510,9 +510,9 @@ def test_session_minutes_is_the_sites_own(start: Start) -> None:
 
 
 def test_a_cookie_signed_with_an_older_key_still_counts(start: Start) -> None:
-    client = start(GATEWAY_SECRET_KEY=f"newest,{SECRET_KEY}")
+    client = start(GATEWAY_SECRET_KEY=f"newest-{SECRET_KEY},{SECRET_KEY}")
     client.set_cookie(COOKIE, token(400))
-    assert session_of(post(client), Sessions("shop", ["newest"], 30)).id == "known"
+    assert session_of(post(client), Sessions("shop", [f"newest-{SECRET_KEY}"], 30)).id == "known"
 
 
 def test_sites_never_share_a_session(client: FlaskClient, stored: Stored) -> None:

@@ -21,6 +21,7 @@ from .recipes import BIN, DEPLOY, Image, environment, running, unit
 from .support import (
     ORIGIN,
     ROOT,
+    SECRET_KEY,
     beacon,
     children,
     event,
@@ -91,7 +92,7 @@ def test_the_systemd_units_share_a_queue_and_only_one_of_them_has_credentials(tm
         running(
             web["ExecStart"].replace("8000", port).split(),
             Path(web["WorkingDirectory"]),
-            environment(files / "web.env", tmp_path),
+            {**environment(files / "web.env", tmp_path), "GATEWAY_SECRET_KEY": SECRET_KEY},
             int(web["UMask"], 8),
         ) as master,
         running(
@@ -134,7 +135,7 @@ def test_what_the_dockerfile_builds_runs_as_the_compose_file_says(tmp_path, sand
         running(
             [word.replace("8000", port) for word in image.command],
             folder,
-            {**image.environ, **web["environment"], "GATEWAY_SECRET_KEY": "a-secret"},
+            {**image.environ, **web["environment"], "GATEWAY_SECRET_KEY": SECRET_KEY},
         ) as master,
         running(
             [word.replace("9100", metrics_port) for word in forwarder["command"]],

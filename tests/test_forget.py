@@ -27,7 +27,7 @@ USER = 'o\'neil, "ann" $(id)'
 @pytest.fixture
 def filled(start: Start, tmp_path: Path) -> Path:
     """Tables and trail hold events of the user, of another, of the same name on another site."""
-    client = start(GATEWAY_ADMIN_TOKEN="t")
+    client = start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")
     for site, user, origin in (
         ("shop", USER, "https://shop.example.com"),
         ("shop", "bob", "https://shop.example.com"),
@@ -104,7 +104,7 @@ def test_the_queue_and_what_is_beside_it_are_never_everybodys(
 ) -> None:
     before = os.umask(umask)
     try:
-        assert post(start(GATEWAY_ADMIN_TOKEN="t")).status_code == 204
+        assert post(start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")).status_code == 204
         lease, outbox = open_outbox(settings)
         assert lease.acquire()
         lease.report(Condition(0, 0, {}))

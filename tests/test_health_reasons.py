@@ -31,7 +31,8 @@ class Node:
         self.disk = disk
         self.sites_file = Path(environ["GATEWAY_SITES"])
         environ = {**environ, "GATEWAY_QUEUE": f"sqlite:///{disk}/queue.db",
-                   "GATEWAY_MIN_FREE_BYTES": str(RESERVE), "GATEWAY_ADMIN_TOKEN": "t",
+                   "GATEWAY_MIN_FREE_BYTES": str(RESERVE),
+                   "GATEWAY_ADMIN_TOKEN": "token-of-the-suite",
                    "GATEWAY_QUEUE_MAX_BYTES": str(3 << 20)}  # fmt: skip
         self.client: FlaskClient = create_app(load(environ)).test_client()
         self.forwarder = ForwarderLock(disk / "queue.db")
@@ -57,7 +58,7 @@ class Node:
 
     def measured(self) -> list[str]:
         """What the metrics say of it."""
-        bearer = {"Authorization": "Bearer t"}
+        bearer = {"Authorization": "Bearer token-of-the-suite"}
         text = self.client.get("/metrics", headers=bearer).text
         return [
             line

@@ -37,7 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     environ = {
         "GATEWAY_SITES": str(write_sites(folder / "sites.toml")),
         "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
+        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite-of-32-characters",
         "GATEWAY_MIN_FREE_BYTES": "0",
         "GATEWAY_ADMIN_TOKEN": TOKEN,
         "GATEWAY_REDACT": "Email",
@@ -235,7 +235,9 @@ def test_a_log_in_ends_with_its_hour_or_the_token(
 ) -> None:
     answer = visitor.post("/inspect/log-in", data={"token": TOKEN})
     cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
-    other = create_app(load({**environ, "GATEWAY_ADMIN_TOKEN": "another"})).test_client()
+    other = create_app(
+        load({**environ, "GATEWAY_ADMIN_TOKEN": "another-token-of-the-suite"})
+    ).test_client()
     assert other.get("/inspect/events", headers=cookie).status_code == 401
     assert "Set-Cookie" not in visitor.get("/inspect/numbers", headers=cookie).headers
     monkeypatch.setattr("gateway.web.guard.RENEW_AFTER", -1)

@@ -220,7 +220,7 @@ def test_run_serves_demo_inspector_and_sandbox(installed: Installed, tmp_path: P
     with subprocess.Popen(
         [*command, "personalize-gateway", "run", "--port", str(port)],
         cwd=tmp_path,
-        env={**os.environ, **installed.environ, "GATEWAY_ADMIN_TOKEN": "t" * 40},
+        env={**os.environ, **installed.environ, "GATEWAY_ADMIN_TOKEN": "token-of-the-suite"},
     ) as process:
         try:
             url = f"http://127.0.0.1:{port}"

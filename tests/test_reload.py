@@ -25,7 +25,7 @@ tracking_id = "8f3b1c5e-0000-4000-8000-00000000000n"
 origins = ["https://new.example.com"]
 region = "us-east-1"
 """
-ADMIN = {"GATEWAY_ADMIN_TOKEN": "t"}
+ADMIN = {"GATEWAY_ADMIN_TOKEN": "token-of-the-suite"}
 
 
 class Load:
@@ -93,7 +93,7 @@ def complaints(gateway: Gateway) -> list[dict[str, Any]]:
 
 
 def metrics(gateway: Gateway) -> list[str]:
-    bearer = {"Authorization": "Bearer t"}
+    bearer = {"Authorization": "Bearer token-of-the-suite"}
     return requests.get(f"{gateway.url}/metrics", headers=bearer, timeout=10).text.splitlines()
 
 

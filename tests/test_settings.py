@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 import pytest
 from marshmallow import Schema
 
+from gateway.secret_strength import NEW_SECRET
 from gateway.settings import EnvironmentSchema, Settings, load, require_secret_key
 from gateway.sites import Site, SiteSchema, find_site, read_sites
 from gateway.strict_schema import SettingsError
 
 from .support import ROOT, SITES, TRACKING_ID, write_sites
 
+KEY = "0123456789abcdefghijklmnopqrstuv"  # 32 characters
 SQS = "https://sqs.eu-west-1.amazonaws.com/123456789012/events"
 MINIMAL = '[sites.shop]\ntracking_id = "t-1"\norigins = ["https://shop.example.com"]\n'
 
@@ -87,7 +91,7 @@ def test_the_sites_file_is_sites_toml_of_the_working_directory_by_default(
         ("GATEWAY_QUEUE", "http://localhost:9324/0/events", "on_sqs", True),
         ("GATEWAY_QUEUE", "sqlite:///q.db", "on_sqs", False),
         ("GATEWAY_DEAD_LETTER_QUEUE", f"{SQS}-dead", "dead_letter_queue", f"{SQS}-dead"),
-        ("GATEWAY_SECRET_KEY", "new, old", "secret_keys", ("new", "old")),
+        ("GATEWAY_SECRET_KEY", f"{KEY}, old-{KEY}", "secret_keys", (KEY, f"old-{KEY}")),
         ("GATEWAY_FORWARDER", "off", "forwarder", "off"),
         ("GATEWAY_TRUSTED_PROXIES", "2", "trusted_proxies", 2),
         (
@@ -104,7 +108,7 @@ def test_the_sites_file_is_sites_toml_of_the_working_directory_by_default(
         ("GATEWAY_MAX_AGE", "60", "max_age", 60),
         ("GATEWAY_DEDUPE_SECONDS", "60", "dedupe_seconds", 60),
         ("GATEWAY_RATE_LIMIT_STORAGE", "redis://h/0", "rate_limit_storage", "redis://h/0"),
-        ("GATEWAY_ADMIN_TOKEN", "t", "admin_token", "t"),
+        ("GATEWAY_ADMIN_TOKEN", KEY[:16], "admin_token", KEY[:16]),
         ("GATEWAY_REDACT", "email, Phone", "redact", ("email", "Phone")),
         ("GATEWAY_DEMO", "http://127.0.0.1:9000", "demo", "http://127.0.0.1:9000"),
     ],
@@ -174,6 +178,34 @@ def test_an_empty_secret_key_stops_the_start_without_showing_the_others(
     line = refusal(sites_toml, GATEWAY_SECRET_KEY=value)
     assert line.startswith("GATEWAY_SECRET_KEY: ")
     assert "sEcReT" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("GATEWAY_SECRET_KEY", "change-me", "is a placeholder"),
+        ("GATEWAY_SECRET_KEY", "Change_Me! Change_Me! Change_Me! Change_Me!", "is a placeholder"),
+        ("GATEWAY_SECRET_KEY", KEY[:31], "has 31 characters, of 32 at least"),
+        ("GATEWAY_SECRET_KEY", f"  {KEY[:31]}  ", "has 31 characters, of 32 at least"),
+        ("GATEWAY_SECRET_KEY", "sEcReT" * 6, "only 6 different characters"),
+        ("GATEWAY_SECRET_KEY", f"{KEY},sEcReT", "key 2 of 2 has 6 characters"),
+        ("GATEWAY_ADMIN_TOKEN", "your-token-goes-in-here", "is a placeholder"),
+        ("GATEWAY_ADMIN_TOKEN", "sEcReT", "has 6 characters, of 16 at least"),
+    ],
+)
+def test_a_weak_secret_stops_the_start_with_the_command_that_makes_a_good_one(
+    name: str, value: str, problem: str, sites_toml: Path
+) -> None:
+    line = refusal(sites_toml, **{name: value})
+    assert line.startswith(f"{name}: ")
+    assert problem in line
+    assert "python3 -c 'import secrets; print(secrets.token_hex())' makes a good one" in line
+    assert "sEcReT" not in line
+
+
+def test_what_that_command_makes_is_good(sites_toml: Path) -> None:
+    made = subprocess.run(shlex.split(NEW_SECRET), capture_output=True, text=True).stdout.strip()
+    start(sites_toml, GATEWAY_SECRET_KEY=made, GATEWAY_ADMIN_TOKEN=made)
 
 
 @pytest.mark.parametrize(
@@ -255,14 +287,16 @@ def test_an_event_on_sqs_is_given_up_before_sqs_forgets_it(sites_toml: Path) -> 
 def test_the_web_end_refuses_to_run_without_a_secret_key(sites_toml: Path) -> None:
     with pytest.raises(SettingsError, match=r"^GATEWAY_SECRET_KEY: missing"):
         require_secret_key(start(sites_toml))
-    require_secret_key(start(sites_toml, GATEWAY_SECRET_KEY="k"))
+    require_secret_key(start(sites_toml, GATEWAY_SECRET_KEY=KEY))
 
 
 def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
     path = write_sites(tmp_path / "sites.toml", MINIMAL + 'user_secret = "hush-hush"\n')
     redis = "redis://:sEcReT-3@127.0.0.1"
-    settings = start(path, GATEWAY_SECRET_KEY="sEcReT-1,sEcReT-2", GATEWAY_RATE_LIMIT_STORAGE=redis)
-    assert settings.secret_keys == ("sEcReT-1", "sEcReT-2")
+    settings = start(
+        path, GATEWAY_SECRET_KEY=f"sEcReT-1{KEY},sEcReT-2{KEY}", GATEWAY_RATE_LIMIT_STORAGE=redis
+    )
+    assert settings.secret_keys == (f"sEcReT-1{KEY}", f"sEcReT-2{KEY}")
     assert settings.sites["shop"].user_secret == "hush-hush"
     for text in (repr(settings), str(settings), repr(settings.sites)):
         assert "sEcReT" not in text

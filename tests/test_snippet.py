@@ -139,7 +139,7 @@ def open_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         environ = {
             "GATEWAY_SITES": str(write_sites(folder / "sites.toml", SITES.replace(ORIGIN, origin))),
             "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-            "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
+            "GATEWAY_SECRET_KEY": "a-secret-of-the-suite-of-32-characters",
             "GATEWAY_MIN_FREE_BYTES": "0",
         }
         gateway = Gateway(folder, environ, sandbox)

@@ -92,7 +92,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Iterator[Ga
     environ = {
         "GATEWAY_SITES": str(write_sites(folder / "sites.toml", text)),
         "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
+        "GATEWAY_SECRET_KEY": "a-secret-of-the-suite-of-32-characters",
         "GATEWAY_MIN_FREE_BYTES": "0",
     }
     with Sandbox(port=0) as sandbox:

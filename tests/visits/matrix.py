@@ -65,7 +65,7 @@ def street(folder: Path, **environ: str) -> Iterator[tuple[Shop, Gateway]]:
         settings = {
             "GATEWAY_SITES": str(folder / "sites.toml"),
             "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
-            "GATEWAY_SECRET_KEY": "a-secret-of-the-suite",
+            "GATEWAY_SECRET_KEY": "a-secret-of-the-suite-of-32-characters",
             "GATEWAY_MIN_FREE_BYTES": "0",
         }
         write_sites(folder / "sites.toml", SITES.replace(ORIGIN, shop.origin))

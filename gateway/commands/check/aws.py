@@ -97,9 +97,10 @@ def _region(site: Site) -> Finding:
             text = "none: boto3 reads AWS_DEFAULT_REGION, and not AWS_REGION"
         return Finding(what, False, text, REMEDIES["specify a region"])
     is_elsewhere = site.endpoint_url or "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS" in os.environ
-    if known and region not in known and not is_elsewhere:
+    if known and region not in known:
         text = f"boto3 knows no Amazon Personalize in {region}"
-        return Finding(what, False, text, f"Known: {', '.join(known)}. A newer one? Update boto3")
+        advice = f"Known: {', '.join(known)}. A newer one? Update boto3"
+        return Finding(what, bool(is_elsewhere), text, advice)
     return Finding(what, True, region)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from gateway.settings import Settings
 from gateway.sites import Site
 from gateway.strict_schema import SettingsError
 
+# Random IDs have no such runs, examples have: 00000000-0000-…, 8f3b1c5e-0000-4000-8000-00000000…
+PLACEHOLDER = re.compile(r"(.)\1{7}|change|example|your", re.IGNORECASE)
 LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 TRACKING_ID = (
     "aws personalize describe-event-tracker --event-tracker-arn … --query eventTracker.trackingId"
@@ -41,6 +44,10 @@ def _tracking_id(site: Site) -> Finding:
         return Finding(what, False, "an ARN, not a tracking ID", f"Get it with: {TRACKING_ID}")
     if "…" in site.tracking_id or "..." in site.tracking_id:
         return Finding(what, False, "an example, cut short", f"Get yours with: {TRACKING_ID}")
+    if PLACEHOLDER.search(site.tracking_id):
+        return Finding(
+            what, True, site.tracking_id, f"A placeholder? Get yours with: {TRACKING_ID}"
+        )
     return Finding(what, True, site.tracking_id)
 
 
@@ -69,7 +76,28 @@ def _cookie(site: Site, public_url: str) -> Finding:
     if site.cookie_samesite == "None" and public_url.startswith("http:"):
         text = 'cookie_samesite = "None" without https, so browsers refuse it'
         return Finding(what, False, text, 'Serve the gateway on https, or use "Lax"')
-    return Finding(what, True, f"for {domain or host}, SameSite={site.cookie_samesite}")
+    text = f"for {domain or host}, SameSite={site.cookie_samesite}"
+    elsewhere = [one for one in site.origins if _registrable(one) != _registrable(public_url)]
+    if site.cookie_samesite == "Lax" and elsewhere:
+        remedy = (
+            f"{elsewhere[0]} is another site than {host}, so browsers send no cookie from there: "
+            'serve the gateway on a subdomain of that site, or set cookie_samesite = "None"'
+        )
+        return Finding(what, True, text, remedy)
+    return Finding(what, True, text)
+
+
+def _registrable(url: str) -> str:
+    """Return the domain by which browsers tell sites apart, nearly: no list of suffixes is asked.
+
+    Takes `co.uk` and `com.au` for suffixes, and every other last label.
+    """
+    host = urlsplit(url).hostname or ""
+    if host.replace(".", "").isdigit():
+        return host
+    labels = host.removeprefix("*.").split(".")
+    has_long_suffix = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3 if has_long_suffix else -2 :])
 
 
 def _is_local(url: str) -> bool:
