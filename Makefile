@@ -1,26 +1,33 @@
-# What each target promises is in README.md. PYTHON chooses the interpreter for .venv.
+# What each target promises is in README.md. PYTHON chooses the interpreter for .venv; LOCKED=1
+# installs the versions of requirements.lock.
 PYTHON ?= python3
 PORT ?= 8000
 export PORT
 
 BIN := .venv/bin
+PIP_INSTALL = $(BIN)/pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: run test venv dist bench soak snippet openapi clean
+.PHONY: run test venv dist lock audit bench soak snippet openapi clean
 
 venv: .venv/.installed
 
 .venv/.installed: setup.cfg pyproject.toml
 	@echo "Installing into .venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable .
+ifdef LOCKED
+	@$(PIP_INSTALL) --require-hashes --requirement requirements.lock
+	@$(PIP_INSTALL) --no-deps --editable .
+else
+	@$(PIP_INSTALL) --editable .
+endif
 	@touch $@
 
 .venv/.installed-test: .venv/.installed
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable '.[test]'
+	@$(PIP_INSTALL) --editable '.[test]'
 	@touch $@
 
 .venv/.installed-dist: .venv/.installed
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --editable '.[dist]'
+	@$(PIP_INSTALL) --editable '.[dist]'
 	@touch $@
 
 run: venv
@@ -40,12 +47,20 @@ soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py tests/test_session_tabs.py
 	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/test_snippet_delivery.py tests/test_snippet_chance.py
 
-# Wheel, sdist and npm package, in dist/.
+# Wheel, sdist, npm package and SBOM, in dist/.
 dist: .venv/.installed-dist
 	@rm -rf dist
-	@$(BIN)/uv build --quiet --out-dir dist
-	@cd static && npm pack --silent --pack-destination ../dist >/dev/null
+	@tools/build_dist.sh .venv dist
 	@ls dist
+
+# Renew requirements.lock, after a change of setup.cfg or to take newer releases.
+lock: .venv/.installed-dist
+	@$(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --universal \
+		--python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock
+
+# Known vulnerabilities of what the lock pins, where the registry answers.
+audit: .venv/.installed-dist
+	@$(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 # Needed after a change of static/*.src.js only; who runs the gateway needs no build.
 # A build that was never committed was never served, and goes.

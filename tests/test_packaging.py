@@ -15,19 +15,33 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 import requests
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from gateway import __version__
 from gateway.sandbox import Sandbox
 
 from .support import ROOT, beacon, event, eventually, free_port
+from .test_licences import installed as installed_with
 
+LOCK = ROOT / "requirements.lock"
 UV = [str(Path(sys.executable).with_name("uv")), "--quiet"]
 ORIGIN = "https://shop.example.com"  # of the sites file that `init` writes
 # Of the npm package alone.
 NOT_SHIPPED = re.compile(r"static/(package\.json|README\.md|LICENSE)")
+
+
+def locked() -> dict[str, set[str]]:
+    """The versions in requirements.lock; some Pythons may have others."""
+    pins: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text(), re.M):
+        pins.setdefault(canonicalize_name(name), set()).add(version)
+    return pins
 
 
 class Installed:
@@ -98,11 +112,13 @@ def _answer(url: str) -> requests.Response:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The packages as `make dist` builds them: the wheel from the sdist."""
+    """What `make dist` builds; the wheel is made from the sdist."""
     folder = tmp_path_factory.mktemp("dist")
-    _run([*UV, "build", "--out-dir", str(folder)])
-    [wheel], [sdist] = folder.glob("*.whl"), folder.glob("*.tar.gz")
-    return {"wheel": wheel, "sdist": sdist}
+    _run([str(ROOT / "tools/build_dist.sh"), sys.prefix, str(folder)])
+    kinds = {"wheel": "*.whl", "sdist": "*.tar.gz", "npm": "*.tgz", "sbom": "*.cdx.json"}
+    found = {kind: list(folder.glob(pattern)) for kind, pattern in kinds.items()}
+    assert sum(map(len, found.values())) == len(list(folder.iterdir())) == len(kinds)
+    return {kind: paths[0] for kind, paths in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +172,34 @@ def test_both_packages_have_every_file_of_the_package(built: dict[str, Path]) ->
     with tarfile.open(built["sdist"]) as sdist:
         names = {member.name.partition("/")[2] for member in sdist if member.isfile()}
     assert expected | {"wsgi.py", "gunicorn.conf.py", "Procfile", "docs/settings.md"} <= names
+
+
+def test_the_sbom_lists_what_the_lock_installs_with_licences(built: dict[str, Path]) -> None:
+    text = built["sbom"].read_text()
+    assert "file:" not in text
+    bom = json.loads(text)
+    assert bom["bomFormat"] == "CycloneDX"
+    components = {canonicalize_name(one["name"]): one for one in bom["components"]}
+    assert components.pop("personalize-gateway")["version"] == __version__
+    pins = locked()
+    for name, one in components.items():
+        assert one["version"] in pins[name], name
+    assert {"boto3", "flask", "gunicorn", "orjson"} <= set(components)
+    assert "MPL-2.0" in json.dumps(components["tqdm"]["licenses"])
+
+
+def test_the_lock_satisfies_setup_cfg_with_a_hash_for_every_file() -> None:
+    pins = locked()
+    for found in installed_with("personalize-gateway"):
+        assert found.name == "personalize-gateway" or canonicalize_name(found.name) in pins
+    for line in distribution("personalize-gateway").requires or []:
+        needed = Requirement(line)
+        if needed.marker is None:
+            pinned = pins.get(canonicalize_name(needed.name), set())
+            assert pinned, f"{line}: not in requirements.lock; run `make lock`"
+            assert all(map(needed.specifier.contains, pinned)), f"{line}: run `make lock`"
+    entries = re.split(r"^(?=[\w.-]+==)", LOCK.read_text(), flags=re.M)[1:]
+    assert all("--hash=sha256:" in entry for entry in entries)
 
 
 def test_the_sdist_installs_what_the_wheel_does(
