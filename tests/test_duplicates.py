@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import requests
 
@@ -116,3 +117,45 @@ def test_an_event_id_may_come_again_after_the_window(gateway):
     assert not is_duplicate(post(gateway, again))
     eventually(lambda: not is_duplicate(post(gateway, again)), "the window is over")
     eventually(lambda: gateway.delivered() == [again["eventId"]] * 2, "it is delivered again")
+
+
+# --- distinct events under one eventId ---
+
+
+def test_distinct_events_under_one_event_id_are_delivered_under_ids_of_their_own(gateway):
+    """Amplify 5 gives all events of half a minute the same."""
+    gateway.start()
+    shared = event(itemId="i-0")
+    told_apart = [
+        shared,
+        *(shared | {"itemId": f"i-{number}"} for number in range(1, 4)),
+        shared | {"eventType": "click"},
+        shared | {"eventValue": 24},
+        shared | {"properties": {"query": "mug"}},
+    ]
+    assert not is_duplicate(post(gateway, *told_apart[:3]))
+    for one in told_apart[3:]:
+        assert not is_duplicate(post(gateway, one))
+    assert is_duplicate(post(gateway, *told_apart))
+    eventually(lambda: len(gateway.delivered()) == len(told_apart), "all are delivered")
+    assert len(set(gateway.delivered())) == len(told_apart)
+    assert gateway.delivered()[0] == shared["eventId"]
+    last = event()
+    post(gateway, last)
+    gateway.assert_delivered([last["eventId"]])
+    assert len(gateway.delivered()) == len(told_apart) + 1, "nothing came twice"
+
+
+def test_a_repeat_at_another_time_by_another_clock_is_a_duplicate(gateway):
+    gateway.start()
+    at = time.time()
+    once = event(eventValue=24, sentAt=int(at))
+    post(gateway, once)
+    for repeat, members in (
+        (once | {"sentAt": at + 1}, {}),  # a thank-you page that is loaded again
+        (once, {"clientTime": at - 3600}),
+        (once | {"recommendationId": "r-1"}, {}),
+        ({**once, "sentAt": None}, {}),
+    ):
+        assert is_duplicate(post(gateway, repeat, **members)), repeat
+    assert_delivered_once(gateway, once["eventId"])

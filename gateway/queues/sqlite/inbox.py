@@ -6,11 +6,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
-from itertools import compress
 from pathlib import Path
 
-from gateway.queues import QueueFull, QueueUnavailable, Record
+from gateway.queues import QueueFull, QueueUnavailable, Record, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.schema import INSERT, seen_tables
@@ -36,7 +34,7 @@ class _Undo(Exception):
 class SqliteInbox:
     """The web end: durable once `put` returns (`synchronous=FULL`: fsynced).
 
-    An eventId seen again for the same site and session is not stored twice: marks of the last
+    An event seen again for the same site and session is not stored twice: marks of the last
     `dedupe_seconds` to twice as long stand in three tables. One is being filled, the one before is
     looked into as well, and the forwarder empties the third.
     """
@@ -77,7 +75,7 @@ class SqliteInbox:
             _require_room(database, max_bytes, self._min_free_bytes + early)
             with suppress(_Undo), database.transaction() as db:
                 now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
-                _mark(db, now, before, PROBE)
+                _marked(db, now, before, PROBE)
                 db.execute(INSERT, PROBE)
                 raise _Undo
         finally:
@@ -91,13 +89,13 @@ class SqliteInbox:
             self._looked_at, self._unlooked = time.monotonic(), 0
         with database.transaction() as db:
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
-            new = [_mark(db, now, before, record) for record in records]
-            db.executemany(INSERT, compress(records, new))
+            marked = [_marked(db, now, before, record) for record in records]
+            db.executemany(INSERT, filter(None, marked))
         self._unlooked += sum(len(record.event) for record in records)
         if looks:
             with suppress(QueueUnavailable):  # all is stored: whoever comes next meets it
                 database.fold_log(NEGLECTED_LOG_BYTES)
-        return new
+        return [record is not None for record in marked]
 
 
 def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> None:
@@ -108,15 +106,17 @@ def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> No
         raise QueueFull("disk_reserve", f"less than {min_free_bytes} bytes of disk free")
 
 
-def _mark(db: sqlite3.Connection, now: str, before: str, record: Record) -> bool:
-    """Whether the event is new; if so it is marked, in the caller's transaction."""
-    # A session's marks stand side by side, so that a beacon's are written to one page.
-    session = _digest(f"{record.site}\0{record.session_id}")
-    mark = session + _digest(record.event_id)
-    query = f"""INSERT OR IGNORE INTO {now} SELECT ?1
-                WHERE NOT EXISTS (SELECT 1 FROM {before} WHERE mark = ?1)"""
-    return db.execute(query, [mark]).rowcount == 1
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode(), digest_size=8).digest()
+def _marked(db: sqlite3.Connection, now: str, before: str, record: Record) -> Record | None:
+    """Mark an event, in the caller's transaction; the record to store, None for a duplicate."""
+    mark = duplicates.mark(record)
+    shared = mark[: duplicates.SAME_ID]
+    query = f"""
+        SELECT EXISTS (SELECT 1 FROM {now} WHERE mark = ?1)
+            OR EXISTS (SELECT 1 FROM {before} WHERE mark = ?1),
+               EXISTS (SELECT 1 FROM {now} WHERE mark BETWEEN ?2 AND ?3)
+            OR EXISTS (SELECT 1 FROM {before} WHERE mark BETWEEN ?2 AND ?3)"""
+    known, id_known = db.execute(query, [mark, shared, shared + b"\xff" * len(mark)]).fetchone()
+    if known:
+        return None
+    db.execute(f"INSERT INTO {now} VALUES (?)", [mark])
+    return duplicates.with_own_id(record) if id_known else record

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.queues import QueueUnavailable, Record
+from gateway.queues import QueueUnavailable, Record, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqs import wire
 from gateway.queues.sqs.client import Queue
@@ -41,7 +41,7 @@ class SqsInbox:
 
         Where it raises, some may be stored: sent again, they have the same eventIds.
         """
-        for failure in self._group.commit(wire.chunks(records)):
+        for failure in self._group.commit(wire.chunks(duplicates.tell_apart(records))):
             if failure is not None:
                 raise QueueUnavailable(failure.reason, str(failure))
         return [True] * len(records)

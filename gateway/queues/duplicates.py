@@ -1,0 +1,66 @@
+"""Tell repeats of an event from distinct ones that their sender gave one eventId. Pure.
+
+PutEvents uses only the first event of an eventId for training. So later distinct ones are sent
+under an ID that follows from their content: a repeat has the same one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID, uuid5
+
+from gateway.queues import Record
+from gateway.strict_json import dumps
+
+# Not `sentAt`, which a page that is loaded again tells anew, and the gateway corrects or fills in;
+# nor what led to the event, which may be known at one time and not at another.
+CONTENT = ("eventType", "itemId", "eventValue", "properties")
+SAME_ID = 12  # bytes of a mark that all events of an eventId in a session share
+NAMESPACE = UUID("5f0f4f0c-6a0c-4d39-9f5e-2f6f0d5b7c11")
+
+
+def mark(record: Record) -> bytes:
+    """Return the 16 bytes by which a repeat of the event is known.
+
+    A session's marks stand side by side, so that a beacon's are written to one page.
+    """
+    session = _digest(8, record.site, record.session_id)
+    return session + _digest(4, record.event_id) + _digest(4, record.event_id, _content(record))
+
+
+def with_own_id(record: Record) -> Record:
+    """Return a record whose event is sent under an ID of its own; it is found by its first one."""
+    event = _members(record)
+    parts = (record.site, record.session_id, record.event_id, _content(record))
+    return record._replace(event=dumps({**event, "eventId": str(uuid5(NAMESPACE, dumps(parts)))}))
+
+
+def tell_apart(records: Sequence[Record]) -> list[Record]:
+    """Give distinct events of one request an ID of their own where they share one."""
+    first: dict[bytes, bytes] = {}
+    marks = map(mark, records)
+    return [
+        record if first.setdefault(own[:SAME_ID], own) == own else with_own_id(record)
+        for record, own in zip(records, marks, strict=True)
+    ]
+
+
+def _content(record: Record) -> str:
+    event = _members(record)
+    return dumps([event.get(name) for name in CONTENT])
+
+
+def _members(record: Record) -> dict[str, Any]:
+    """Return the event; nothing of a text that is none, so that its eventId alone counts."""
+    with suppress(ValueError):
+        event = json.loads(record.event)
+        return event if isinstance(event, dict) else {}
+    return {}
+
+
+def _digest(size: int, *texts: str) -> bytes:
+    return blake2b("\0".join(texts).encode(), digest_size=size).digest()
