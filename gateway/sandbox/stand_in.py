@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from gateway.sandbox.access import is_allowed
 from gateway.sandbox.calls import Answer, Call, PutEvents
 from gateway.sandbox.faults import Faults
 from gateway.sandbox.server import CORS, Server, error
@@ -23,6 +24,7 @@ PAGE_POLICY = (
 )
 
 KEEP = 10_000
+OPEN = {"/", "/events"}  # to pages of every origin
 PREFLIGHT = CORS | {
     "Access-Control-Allow-Headers": "*,Authorization",
     "Access-Control-Allow-Methods": "POST",
@@ -125,6 +127,8 @@ class Sandbox:
             route = self._routes[method, path]
         except KeyError:
             return error(404, "UnknownOperationException", f"No operation: {method} {path}")
+        if path not in OPEN and not is_allowed(headers, self._address[0]):
+            return Answer(403, b"Only the sandbox's own page and programs may see this")
         return route(headers, query, body)
 
     def _post_events(self, headers: Message[str, str], _query: str, body: bytes) -> Answer:
@@ -179,4 +183,4 @@ def _page() -> Answer:
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Answer:
     shown = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Answer(200, json.dumps(value).encode(), shown | CORS | (headers or {}))
+    return Answer(200, json.dumps(value).encode(), shown | (headers or {}))
