@@ -31,7 +31,7 @@ endif
 	@touch $@
 
 run: venv
-	@$(BIN)/personalize-gateway run --port $(PORT)
+	@$(BIN)/personalize-gateway run
 
 test: .venv/.installed-test
 	@tests/install-browsers.sh

@@ -13,14 +13,23 @@ from pathlib import Path
 
 from gateway.forward.supervisor import Supervisor
 from gateway.last_valid import Copy, LastValid
-from gateway.settings import require_secret_key
+from gateway.settings import require_secret_key, server_settings
 from gateway.strict_schema import SettingsError
 from gateway.telemetry import logs, processes
-from gateway.web import isolation
+from gateway.web import isolation, open_files
+
+
+def _workers():
+    """Stop with one line where PORT or WEB_CONCURRENCY is wrong: gunicorn uses PORT next."""
+    try:
+        return server_settings(os.environ)[1] or os.cpu_count() or 1
+    except SettingsError as error:
+        sys.exit(f"personalize-gateway: {error}")
+
 
 wsgi_app = "gateway.wsgi:app"
 worker_class = "gateway.web.worker.Worker"  # gevent; sync and gthread work too, behind a proxy
-workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+workers = _workers()
 graceful_timeout = 10  # requests take milliseconds; idle connections are kept no longer
 keepalive = 75  # seconds; longer than the idle time-out of common load balancers
 limit_request_fields = 64  # browsers send some 20, proxies add a handful
@@ -41,6 +50,7 @@ def on_starting(server):
     except SettingsError as error:
         logs.aside(sys.stderr).drain()  # so that the reason comes last
         sys.exit(f"personalize-gateway: {error}")
+    open_files.raise_limit()
     # What the workers share is in a folder of its own, also where gunicorn gives up root for them.
     server.folder = tempfile.mkdtemp(prefix="personalize-gateway-")
     if server.cfg.uid != os.geteuid():

@@ -111,7 +111,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
         sandbox.set_defaults(run=stand_in.run)
 
     demo = commands.add_parser("run", help="everything at once, with the demo shop")
-    demo.add_argument("--port", type=int, default=8000)
+    demo.add_argument("--port", type=int, help="the environment's PORT, or 8000, by default")
     demo.set_defaults(run=_run)
 
     commands.add_parser("put-events", help="AWS CLI's put-events, with the same options")
@@ -132,8 +132,9 @@ def _snippet(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from gateway.commands.run import launch
+    from gateway.settings import server_settings
 
-    return launch(options.port)
+    return launch(server_settings(os.environ)[0] if options.port is None else options.port)
 
 
 if __name__ == "__main__":

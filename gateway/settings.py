@@ -208,6 +208,13 @@ class EnvironmentSchema(Schema):
     )
 
 
+def server_settings(environ: Mapping[str, str]) -> tuple[int, int | None]:
+    """Return PORT and WEB_CONCURRENCY, which gunicorn reads too; raise SettingsError."""
+    given = {name: environ[name] for name in GUNICORNS if name in environ}
+    values = checked(EnvironmentSchema(only=("port", "workers")), given, "the environment")
+    return values["port"], values["workers"]
+
+
 def load(
     environ: Mapping[str, str], read: Callable[[Path], Mapping[str, Site]] = read_sites
 ) -> Settings:

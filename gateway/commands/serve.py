@@ -8,6 +8,8 @@ import sys
 from importlib.resources import files
 from typing import Any, NoReturn
 
+from gateway.settings import server_settings
+
 
 def add_command(commands: Any) -> None:
     """Declare the command."""
@@ -21,7 +23,8 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> NoReturn:
-    """Become gunicorn, so that signals reach its master."""
+    """Become gunicorn, so that signals reach its master. Raises SettingsError."""
+    server_settings(os.environ)  # before gunicorn, which reads them as it is imported
     command = gunicorn(*options.options)
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 

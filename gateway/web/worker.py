@@ -3,22 +3,30 @@
 A request's head has the time of a kept-alive connection (`keepalive`), its body gunicorn's
 `timeout`. Where nearly all connections are taken, the one that has been waited for longest makes
 room, so that a newcomer is always let in. What is no HTTP is answered like any other refusal.
-A worker that is to end doesn't wait for connections on which nothing happens.
+A worker that is to end doesn't wait for connections on which nothing happens. One that has no file
+left to open for a new connection says so in one line, and parts with another.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from functools import partial
 from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, Protocol
 
 import gevent
 from flask import Flask, Response
+from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 from werkzeug import exceptions
+
+from gateway.telemetry import logs
+from gateway.web import open_files
 
 SPARE = 0.1  # of the connections, which those that were told to go may still hold
 IDLE = 1.0  # seconds without a request after which an ending worker parts with a connection
@@ -31,6 +39,39 @@ ANSWERS = {
     errors.LimitRequestHeaders: exceptions.RequestHeaderFieldsTooLarge,
     errors.ExpectationFailed: exceptions.ExpectationFailed,
 }
+
+
+EXHAUSTED = {EMFILE, ENFILE, ENOBUFS, ENOMEM}
+LONGEST_PAUSE = 0.1  # seconds, where a connection could not be accepted
+
+log = logging.getLogger(__name__)
+
+
+class Exhausted(OSError):
+    """A connection could not be accepted: of this, gevent prints no traceback."""
+
+
+class Server(StreamServer):  # type: ignore[misc]
+    """Accepts connections; where files run out, it tells the worker and tries again soon."""
+
+    max_delay = LONGEST_PAUSE
+
+    def __init__(self, listener: socket, *, worker: Worker, spawn: Any, **options: Any) -> None:
+        ssl = {name: options[name] for name in ("ssl_context",) if name in options}
+        super().__init__(listener, handle=partial(worker.handle, listener), spawn=spawn, **ssl)
+        self._worker = worker
+        if worker.cfg.workers > 1:  # leave some to the others, as gunicorn does
+            self.max_accept = 1
+
+    def do_read(self) -> Any:
+        """Accept a connection."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self._worker.make_room(error)
+            raise Exhausted(*error.args) from None
 
 
 class Reader(Protocol):
@@ -63,10 +104,25 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.worker_connections: int = min(self.cfg.worker_connections, open_files.connections())
         self._most = int(self.worker_connections * (1 - SPARE))
+        self.server_class = partial(Server, worker=self)
+        self._repeats = logs.Repeats(log)
         # Since when each is idle, None while a request of it is served (`time.monotonic()`); the
         # one waited for longest comes first.
         self._waiting: dict[socket, float | None] = {}
+
+    def run(self) -> None:
+        """Serve until told to end."""
+        hub = gevent.get_hub()
+        hub.NOT_ERROR = (*hub.NOT_ERROR, Exhausted)
+        super().run()
+
+    def make_room(self, error: OSError) -> None:
+        """Part with the connection that has been waited for longest, and log why."""
+        self._repeats.say("out_of_files", f"A connection could not be accepted: {error.strerror}")
+        if self._waiting:
+            self._part_with(next(iter(self._waiting)), SHUT_RDWR)
 
     def notify(self) -> None:
         """Tell the master, once a second, that this worker lives; let idle connections go."""

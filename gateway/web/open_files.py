@@ -1,0 +1,31 @@
+"""How many files, and so connections, a process may have open."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+WANTED = (65_536, 10_240)  # the second is the most that macOS allows, whatever the hard limit says
+RESERVED = 100  # of a worker for the queue, the event history, counters and logs
+EACH = 2  # a connection, and the static file that is sent to it
+
+
+def raise_limit() -> None:
+    """Raise the soft limit of open files as far as the hard one allows; workers inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    for wanted in WANTED:
+        most = wanted if hard == unlimited else min(hard, wanted)
+        if soft == unlimited or soft >= most:
+            return
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return
+
+
+def connections() -> int:
+    """Return how many connections the limit leaves room for; one at least."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return max(WANTED)
+    return max((soft - RESERVED) // EACH, 1)
