@@ -22,7 +22,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.mark.parametrize(
     "command",
-    ["ruff format --check", "ruff check", "mypy", "lint-imports"],
+    ["ruff format --check", "ruff check", "mypy", "lint-imports", "codespell"],
 )
 def test_the_tools_find_nothing(command: str) -> None:
     program, *options = command.split()
