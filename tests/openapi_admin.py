@@ -136,7 +136,7 @@ PATHS: Json = {
             "operationId": "logIn",
             "summary": "Log in with the admin token, for a cookie",
             "requestBody": FORM,
-            "responses": {**SEE, **GUESSED},
+            "responses": {**SEE, "413": {"description": "More than 4 KiB."}, **GUESSED},
         }
     },
     "/inspect/log-out": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .support import ROOT, Gateway, beacon, event, eventually, write_sites
 
 TOKEN = "token-of-the-suite"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+FORM = "application/x-www-form-urlencoded"
 SCREENSHOTS = ROOT / ".cache/screenshots"
 MARKUP = "<img src=x onerror=alert(1)>"
 Events = dict[str, dict[str, Any]]
@@ -267,6 +269,21 @@ def test_who_guesses_the_token_is_not_told_any_more_and_others_are_let_in(
     assert client.get("/metrics", headers={**cookie, **guesser}).status_code == 200
     assert "admin_guesses: " in caplog.text
     assert "192.0.2" not in caplog.text
+
+
+def test_a_log_in_reads_little_of_anybody_and_nothing_of_an_address_that_is_locked_out(
+    visitor: FlaskClient,
+) -> None:
+    costly = b"%e4=%e4&" * 32768
+    large = visitor.post("/inspect/log-in", data=costly, content_type=FORM)
+    assert large.status_code == 413
+    assert visitor.post("/inspect/log-in", data={"token": TOKEN}).status_code == 303
+    for _ in range(30):
+        visitor.post("/inspect/log-in", data={"token": "guess"})
+    unread = BytesIO(costly[:4000])
+    locked = visitor.post("/inspect/log-in", input_stream=unread, content_type=FORM)
+    assert (locked.status_code, locked.headers["X-Gateway-Reason"]) == (429, "admin_guesses")
+    assert unread.tell() == 0
 
 
 def test_without_a_token_there_is_no_inspector_and_no_trail(

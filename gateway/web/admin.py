@@ -19,6 +19,7 @@ from gateway.web.refusals import Refusal
 from gateway.web.snippet import STATIC
 
 PAGES = STATIC / "inspect"
+FORM_BYTES = 4096  # of a log-in, since it costs anybody nothing to send one
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -89,6 +90,8 @@ def _add_log_in(routes: Blueprint, guard: Guard) -> None:
 
     @routes.post("/inspect/log-in")
     def log_in() -> Response:
+        guard.require_unlocked(request)
+        request.max_content_length = FORM_BYTES
         if not guard.is_token(request.form.get("token", ""), request):
             metrics.REQUESTS_REFUSED.labels("admin_token").inc()
             repeats.say("admin_token", "a log-in to /inspect with a wrong token")

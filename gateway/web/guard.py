@@ -47,13 +47,17 @@ class Guard:
 
         Raises Refusal where the address has guessed too often to be told.
         """
-        if wait := self._guessed(request, 0):
-            why = "Too many wrong tokens from this address"
-            raise Refusal(429, "admin_guesses", why, retry_after=wait)
+        self.require_unlocked(request)
         right = hmac.compare_digest(given.encode(), self._token)
         if not right:
             self._guessed(request, 1)
         return right
+
+    def require_unlocked(self, request: Request) -> None:
+        """Raise a Refusal of status 429 where the address has guessed too often."""
+        if wait := self._guessed(request, 0):
+            why = "Too many wrong tokens from this address"
+            raise Refusal(429, "admin_guesses", why, retry_after=wait)
 
     def _guessed(self, request: Request, wrong: int) -> int:
         """Count so many wrong tokens of its address; the seconds to wait once it has sent all."""
