@@ -19,7 +19,7 @@ from gateway.queues.urls import open_outbox
 from gateway.settings import Settings
 from gateway.telemetry.trail.reader import TrailReader, Wanted
 
-from .support import ROOT, Start, Stored, beacon, event, eventually, post
+from .support import ADMIN_TOKEN, ROOT, Start, Stored, beacon, event, eventually, post
 
 USER = 'o\'neil, "ann" $(id)'
 
@@ -75,6 +75,20 @@ def test_it_removes_the_users_events_and_nobody_elses(
     words = shlex.split(told.out)
     assert words[words.index("create-data-deletion-job") - 1] == "personalize"
     assert "us-east-1" in words
+
+
+def test_it_removes_the_users_rejected_events_whose_site_nobody_knows(
+    start: Start, tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
+    for user in (USER, "bob"):
+        assert post(client, beacon(trackingId="shopp", userId=user)).status_code == 404
+    trail = TrailReader(tmp_path / "queue.db-trail")
+    eventually(lambda: len(trail.lives(Wanted(), 0)[1]) == 2, "the trail is written")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["forget", "--site", "shop", "--user", USER]) == 0
+    assert [life["userId"] for life in trail.lives(Wanted(), 0)[1]] == ["bob"]
 
 
 def test_a_site_that_is_not_there_is_told(

@@ -22,7 +22,10 @@ from gateway.threads import off_the_loop
 WRITE_EVERY = 0.2  # seconds
 TRIM_EVERY = 5.0  # seconds
 WAITING = 5000  # notes not yet written, past which further ones are lost
-A_BATCH = 5000  # steps written at once, of which the rest is lost
+A_BATCH = 5000  # rows written at once
+BATCH_BYTES = 2 << 20  # written at once, and one note more at most
+A_TRANSACTION = 1000  # rows: each may change another page of an index
+RESERVE_BYTES = 64 << 20  # of free disk that are left, beside the queue's own reserve
 
 INSERT_STEP = """INSERT INTO steps (at, step, site, session_id, user_id, event_id, event_type,
                  event, since, reason, message, request)
@@ -44,7 +47,7 @@ class TrailWriter(Trail):
     def __init__(self, path: Path, redactor: Redactor, min_free_bytes: int) -> None:
         self._path = path
         self._redactor = redactor
-        self._min_free_bytes = min_free_bytes
+        self._reserve = min_free_bytes + RESERVE_BYTES
         self._notes: deque[Note] = deque()
         self._news = threading.Event()
         self._starting = threading.Lock()
@@ -69,41 +72,56 @@ class TrailWriter(Trail):
                 self._thread.start()
 
     def _keep_writing(self) -> None:
-        while self._news.wait():
-            time.sleep(WRITE_EVERY)
+        while True:
+            if self._news.wait(TRIM_EVERY):  # it is trimmed, too, when nothing more happens
+                time.sleep(WRITE_EVERY)
             self._news.clear()
             lost, error = off_the_loop(self._write)
             metrics.TRAIL_LOST.inc(lost)
-            if error is not None:
+            if lost and error is not None:
                 self._repeats.say("trail_lost", f"{lost} steps: {error}", "the inspector")
 
     def _write(self) -> tuple[int, Exception | None]:
-        """Write what has been noted; how much of it is lost, and why."""
+        """Write what has been noted and trim the file; return how much is lost, and why."""
         rows, lost = self._rows()
         try:
             with file.opened(self._path) as db:
-                if self._free_bytes() < self._min_free_bytes:
-                    raise OSError(f"less than {self._min_free_bytes} bytes of disk free")
-                with file.transaction(db):
-                    self._insert(db, rows)
-                if time.time() - self._trimmed > TRIM_EVERY:
-                    self._trimmed = time.time()
-                    file.trim(db, self._trimmed)
+                has_room = self._free_bytes() >= self._reserve
+                self._trim(db, file.KEEP_BYTES if has_room else file.KEEP_BYTES // 4)
+                if rows and not has_room:
+                    raise OSError(f"less than {self._reserve} bytes of disk free")
+                while rows:
+                    with file.transaction(db):
+                        self._insert(db, rows[:A_TRANSACTION])
+                    del rows[:A_TRANSACTION]
         except Exception as error:  # whatever it is: the trail is no reason to end anything
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                file.delete(self._path)  # others need the room more
             return lost + len(rows), error
         return lost, None
 
+    def _trim(self, db: sqlite3.Connection, keep_bytes: int) -> None:
+        now = time.time()
+        if now - self._trimmed > TRIM_EVERY or file.used_bytes(db) > keep_bytes:
+            self._trimmed = now
+            file.trim(db, now, keep_bytes)
+
     def _rows(self) -> tuple[list[Row], int]:
-        """What the notes say, and how many say nothing, or too much."""
+        """Take the next notes' rows, and how many notes say nothing; others wait for their turn."""
         rows: list[Row] = []
-        lost = 0
-        while self._notes:
+        lost = size = 0
+        while self._notes and len(rows) < A_BATCH and size < BATCH_BYTES:
             make, arguments = self._notes.popleft()
             try:
-                rows += make(*arguments)
+                new = list(make(*arguments))
+                size += sum(_bytes(row) for row in new)
             except Exception:  # of what visitors sent, anything may be odd
                 lost += 1
-        return rows[:A_BATCH], lost + len(rows[A_BATCH:])
+            else:
+                rows += new
+        if self._notes:
+            self._news.set()
+        return rows, lost
 
     def _insert(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
         steps = [row for row in rows if isinstance(row, Step)]
@@ -135,6 +153,11 @@ class TrailWriter(Trail):
     def _free_bytes(self) -> int:
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize
+
+
+def _bytes(row: Row) -> int:
+    """Return about how long a row is."""
+    return sum(len(value.encode()) for value in row if isinstance(value, str))
 
 
 def _ticks(
