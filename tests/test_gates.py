@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from gateway.settings import Settings
+from gateway.telemetry.trail.reader import TrailReader, Wanted
 from gateway.web.bots import is_bot
 from gateway.web.rates import Rates, network
 
 from .support import (
+    ADMIN_TOKEN,
     ORIGIN,
     SITES,
     Start,
@@ -71,6 +74,55 @@ def test_a_consent_signal_is_honoured_by_default_and_leaves_no_trace(
     honest = post(start(sites(f"{name} = false")), **{header: "1"})
     assert "X-Gateway-Reason" not in honest.headers
     assert len(stored()) == 2
+
+
+UNSEEN = "ann.unseen@example.com"
+EVIL = "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    ("body", "origin", "status", "steps"),
+    [
+        (beacon(event(itemId=UNSEEN), userId=UNSEEN), ORIGIN, 204, 1),
+        (beacon(event(itemId=UNSEEN), userId=UNSEEN), EVIL, 204, 1),
+        (beacon(event(itemId=UNSEEN), userId=UNSEEN, trackingId="nobody"), EVIL, 204, 1),
+        (beacon(event(itemId=UNSEEN), userId=UNSEEN, wrong=UNSEEN), ORIGIN, 400, 0),
+    ],
+    ids=["a site's page", "a foreign origin", "an unknown site", "an invalid request"],
+)
+@pytest.mark.parametrize("header", ["Sec-GPC", "DNT"])
+def test_of_an_unwanted_request_the_history_keeps_a_count_and_the_reason(
+    start: Start,
+    tmp_path: Path,
+    header: str,
+    body: dict[str, Any],
+    origin: str,
+    status: int,
+    steps: int,
+) -> None:
+    client = start(sites("honor_gpc = true"), GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
+    response = post(client, body, **{header: "1"}, Origin=origin)
+    assert response.status_code == status
+    assert post(client).status_code == 204  # whose step is written after that
+    trail = TrailReader(tmp_path / "queue.db-trail")
+    eventually(lambda: told(trail, "queued"), "the history is written")
+    dropped = told(trail, "dropped")
+    assert (len(dropped), told(trail, "refused")) == (steps, [])
+    reason = {"Sec-GPC": "gpc", "DNT": "dnt"}[header]
+    for life in dropped:
+        assert (life["reason"], life["event"], life["userId"]) == (reason, {}, None)
+    for file in tmp_path.glob("queue.db*"):
+        assert UNSEEN.encode() not in file.read_bytes()
+
+
+def told(trail: TrailReader, state: str) -> list[dict[str, Any]]:
+    _, lives = trail.lives(Wanted(), 0)
+    return [life for life in lives if life["state"] == state]
+
+
+def test_a_site_that_ignores_a_signal_still_asks_for_its_origin(start: Start) -> None:
+    client = start(sites("honor_gpc = false", "honor_dnt = false"))
+    assert post(client, Sec_GPC="1", Origin=EVIL).status_code == 403
 
 
 def test_bots_are_counted_and_dropped_only_where_the_site_says_so(
@@ -166,6 +218,51 @@ def test_nobody_makes_up_an_address_where_no_proxy_is_trusted(start: Start) -> N
     client = start(sites("events_per_minute = 1"))
     answers = [post(client, X_Forwarded_For=f"192.0.2.{n}").status_code for n in range(3)]
     assert answers == [204, 429, 429]
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("body", "origin", "status"),
+    [(beacon(trackingId="nobody"), ORIGIN, 404), (beacon(), EVIL, 403)],
+    ids=["an unknown site", "a foreign origin"],
+)
+def test_rejected_requests_of_an_address_meet_a_limit_and_its_visitors_do_not(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    body: dict[str, Any],
+    origin: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr("gateway.web.gates.REJECTED_A_MINUTE", 5)
+    client = start(sites("events_per_minute = 1000"), GATEWAY_TRUSTED_PROXIES="1")
+    stranger = {"X_Forwarded_For": "192.0.2.7", "Origin": origin}
+    answers = [post(client, body, **stranger) for _ in range(6)]
+    assert {answer.status_code for answer in answers[:-1]} == {status}
+    limited = answers[-1]
+    assert (limited.status_code, limited.headers["X-Gateway-Reason"]) == (429, "rate_limit")
+    assert limited.headers["Retry-After"] == "15"
+    unread = post(client, b"{" * 1000, **{**stranger, "Origin": EVIL})
+    assert unread.status_code == 429
+    assert post(client, X_Forwarded_For="192.0.2.7").status_code == 204
+    assert post(client, body, X_Forwarded_For="192.0.2.8", Origin=origin).status_code == status
+
+
+def test_of_a_rejected_request_the_history_keeps_little(start: Start, tmp_path: Path) -> None:
+    client = start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
+    many = [event(itemId=UNSEEN, eventType="view" * 100) for _ in range(90)]
+    for _ in range(30):
+        post(client, beacon(*many, userId="ann", trackingId="nobody"))
+    good = event()
+    assert post(client, beacon(good)).status_code == 204
+    trail = TrailReader(tmp_path / "queue.db-trail")
+    eventually(lambda: told(trail, "queued"), "the history is written")
+    refused = told(trail, "refused")
+    assert [life["eventId"] for life in refused] == [one["eventId"] for one in many[:10]]
+    assert {len(life["event"]["eventType"]) for life in refused} == {256}
+    assert {life["message"] for life in refused} == {"No site has this trackingId (90 events)"}
+    assert sum(len(life["steps"]) for life in refused) <= 200  # 100 a second
+    for file in tmp_path.glob("queue.db*"):
+        assert UNSEEN.encode() not in file.read_bytes()
 
 
 @pytest.mark.usefixtures("clock")

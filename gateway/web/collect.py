@@ -8,20 +8,19 @@ The gates stand in the order of their cost; what passes them all is stored befor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
 from flask import Blueprint, Request, Response, after_this_request, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from gateway import events
+from gateway import events, origins
 from gateway.queues import Inbox, QueueError, Record
 from gateway.sites import Site
 from gateway.telemetry import metrics
-from gateway.web import cors, pixel
+from gateway.web import cors, gates, pixel
 from gateway.web.doors import Client, Door, Visitor
-from gateway.web.gates import pass_gates
 from gateway.web.ledger import Ledger
 from gateway.web.rates import Rates, network
 from gateway.web.refusals import Refusal, no_content
@@ -44,25 +43,34 @@ def blueprint(
     doors: dict[str, Door] = {}
     for site in sites.values():
         doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
+    is_of_a_site = _origin_of_any(sites.values())
 
     def receive(sent: Request, read: Read, admit: Admit) -> Response:
-        now, wanted = time.time(), None
+        now, wanted, door = time.time(), None, None
         try:
             wanted = read(sent)
-            door = _door(doors, wanted.tracking_id)
+            door = doors.get(wanted.tracking_id)
+            gates.ask_consent(door.site if door else None, sent.environ)
+            if door is None:
+                raise Refusal(404, "unknown_site", "No site has this trackingId")
             admit(door, sent)
-            pass_gates(door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates)
+            gates.pass_gates(
+                door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates
+            )
             return _take(door, wanted, sent, inbox, ledger, now)
         except Refusal as refusal:
-            if refusal.reason != "invalid_event":  # of which each event has been told
-                known = doors.get(wanted.tracking_id) if wanted else None
-                ledger.turned_away(known.site.key if known else "", wanted, refusal, now)
+            gates.count_rejected(refusal, sent.remote_addr, rates)
+            asked_not_to = wanted is None and gates.refuses_tracking(None, sent.environ)
+            if refusal.reason != "invalid_event" and not asked_not_to:
+                ledger.turned_away(door.site.key if door else "", wanted, refusal, now)
             raise
 
     @routes.post("/events")
     def put_events() -> Response:
         # Not the proxy, which searches for the request at each look.
         sent: Request = request._get_current_object()  # type: ignore[attr-defined]
+        if not is_of_a_site(_origin(sent)):  # before the body is read
+            gates.limit_rejected(sent.remote_addr, rates)
         return cors.admit(receive(sent, _beacon, _admit_page), _origin(sent))
 
     @routes.get("/pixel.gif")
@@ -146,11 +154,11 @@ def _valid(read: Callable[[Given], events.Request], given: Given) -> events.Requ
         raise Refusal(400, "invalid_request", str(error), error.errors) from None
 
 
-def _door(doors: Mapping[str, Door], tracking_id: str) -> Door:
-    door = doors.get(tracking_id)
-    if door is None:
-        raise Refusal(404, "unknown_site", "No site has this trackingId")
-    return door
+def _origin_of_any(sites: Collection[Site]) -> Callable[[str | None], bool]:
+    """Return a function that tells whether any site admits an origin."""
+    pattern = origins.pattern([origin for site in sites for origin in site.origins])
+    missing = any(site.allow_missing_origin for site in sites)
+    return lambda origin: missing if origin is None else bool(pattern.match(origin))
 
 
 def _client(sent: Request) -> Client:
