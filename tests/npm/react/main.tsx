@@ -5,7 +5,7 @@ import { PersonalizeProvider, usePersonalize, useTrack } from 'personalize-gatew
 
 function Product({ id }: { id: string }) {
   useTrack('view', { itemId: id });
-  const { track } = usePersonalize();
+  const { session, track } = usePersonalize();
 
   function buy() {
     track('purchase', { itemId: id, eventValue: 24, properties: { colour: 'blue', gift: true } });
@@ -16,6 +16,7 @@ function Product({ id }: { id: string }) {
   return (
     <>
       <button data-testid="buy" onClick={buy}>Buy the {id}</button>
+      <output data-testid="session">{session?.sessionId} of {session?.userId ?? 'nobody'}</output>
       <button data-testid="slip" onClick={slip}>Slip</button>
     </>
   );
