@@ -1,6 +1,6 @@
 /*
- * For end-to-end tests against `personalize-gateway sandbox` or `make run`: plain `fetch`, so that it runs in Node
- * (Playwright, Vitest) and in a browser (Cypress) alike.
+ * For end-to-end tests against `personalize-gateway sandbox` or `make run`. It runs in Node (Playwright, Vitest, tasks
+ * of Cypress): the sandbox answers no page but its own.
  */
 
 const parsed = (value) => {
