@@ -6,12 +6,13 @@ under an ID that follows from their content: a repeat has the same one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID, uuid5
+
+import orjson
 
 from gateway.queues import Record
 from gateway.strict_json import dumps
@@ -30,6 +31,12 @@ def mark(record: Record) -> bytes:
     """
     session = _digest(8, record.site, record.session_id)
     return session + _digest(4, record.event_id) + _digest(4, record.event_id, _content(record))
+
+
+def marks_of_its_id(mark: bytes) -> tuple[bytes, bytes]:
+    """Return the first and the last mark that an event of the same session and eventId may have."""
+    shared, rest = mark[:SAME_ID], len(mark) - SAME_ID
+    return shared + b"\0" * rest, shared + b"\xff" * rest
 
 
 def with_own_id(record: Record) -> Record:
@@ -57,7 +64,7 @@ def _content(record: Record) -> str:
 def _members(record: Record) -> dict[str, Any]:
     """Return the event; nothing of a text that is none, so that its eventId alone counts."""
     with suppress(ValueError):
-        event = json.loads(record.event)
+        event = orjson.loads(record.event)
         return event if isinstance(event, dict) else {}
     return {}
 

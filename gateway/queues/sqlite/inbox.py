@@ -109,14 +109,11 @@ def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> No
 def _marked(db: sqlite3.Connection, now: str, before: str, record: Record) -> Record | None:
     """Mark an event, in the caller's transaction; the record to store, None for a duplicate."""
     mark = duplicates.mark(record)
-    shared = mark[: duplicates.SAME_ID]
-    query = f"""
-        SELECT EXISTS (SELECT 1 FROM {now} WHERE mark = ?1)
-            OR EXISTS (SELECT 1 FROM {before} WHERE mark = ?1),
-               EXISTS (SELECT 1 FROM {now} WHERE mark BETWEEN ?2 AND ?3)
-            OR EXISTS (SELECT 1 FROM {before} WHERE mark BETWEEN ?2 AND ?3)"""
-    known, id_known = db.execute(query, [mark, shared, shared + b"\xff" * len(mark)]).fetchone()
-    if known:
-        return None
+    query = f"""SELECT EXISTS (SELECT 1 FROM {now} WHERE mark BETWEEN ?1 AND ?2)
+                    OR EXISTS (SELECT 1 FROM {before} WHERE mark BETWEEN ?1 AND ?2)"""
+    if db.execute(query, duplicates.marks_of_its_id(mark)).fetchone()[0]:
+        if db.execute(query, (mark, mark)).fetchone()[0]:
+            return None
+        record = duplicates.with_own_id(record)
     db.execute(f"INSERT INTO {now} VALUES (?)", [mark])
-    return duplicates.with_own_id(record) if id_known else record
+    return record
