@@ -24,7 +24,7 @@ from bench.report import Figure
 from tests.visits.engines import ENGINES
 
 ROOT = Path(__file__).parent.parent
-BUDGET = 3584
+BUDGET = 4096
 ROUNDS = 3
 ELEMENTS = 1000
 SETTLED = 3  # seconds after the load until impressions have been counted

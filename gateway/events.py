@@ -77,6 +77,7 @@ class RequestSchema(Schema):
     signature = Text()
     clientTime = Timestamp()
     session = Token()
+    newSession = Token()
     reset = Flag()
 
 
@@ -91,6 +92,7 @@ class Request:
     signature: str | None  # proves the userId
     client_time: float | None  # epoch seconds
     session: str | None  # the session tag that the page had when the events happened
+    new_session: str | None  # a random name of the page's for the session that these events begin
     reset: bool  # the events begin a new session
     anonymised: bool  # its userId was a placeholder
 
@@ -122,6 +124,7 @@ def read(body: bytes) -> Request:
         signature=values.get("signature"),
         client_time=values.get("clientTime"),
         session=values.get("session"),
+        new_session=values.get("newSession"),
         reset=values.get("reset", False),
         anonymised="userId" in values and values["userId"] is None,
     )

@@ -31,12 +31,14 @@ def normalise(origin: str) -> str:
     return f"{scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}")
 
 
-def pattern(origins: Iterable[str]) -> re.Pattern[str]:
+def pattern(origins: Iterable[str], *, null: bool = False) -> re.Pattern[str]:
     """One expression that matches exactly these normalised origins, dot boundaries kept.
 
     flask-cors takes raw text with a `*` or `[` for a regular expression of its own, so everything
     is escaped and anchored here.
     """
     subdomains = rf"(?:{LABEL}\.)+"
-    alternatives = (re.escape(origin).replace(r"\*\.", subdomains) for origin in origins)
-    return re.compile(rf"(?:{'|'.join(alternatives)})\Z" if origins else r"(?!)")
+    alternatives = [re.escape(origin).replace(r"\*\.", subdomains) for origin in origins]
+    if null:  # a sandboxed frame's
+        alternatives.append("null")
+    return re.compile(rf"(?:{'|'.join(alternatives)})\Z" if alternatives else r"(?!)")

@@ -33,6 +33,7 @@ class Site:
     cookie_domain: str | None
     cookie_samesite: str
     allow_missing_origin: bool
+    allow_null_origin: bool
     event_types: frozenset[str]
     user_secret: str | None = field(repr=False)
     honor_gpc: bool
@@ -70,6 +71,7 @@ class SiteSchema(Schema):
     cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
     cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
     allow_missing_origin = Flag(load_default=False)
+    allow_null_origin = Flag(load_default=False)
     event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
     user_secret = fields.String(load_default=None, validate=validate.Length(1))
     honor_gpc = Flag(load_default=True)

@@ -45,6 +45,8 @@ DESCRIPTIONS = {
     "corrected.",
     "reset": "These events begin a new session.",
     "session": "The session tag of an earlier answer's `X-Gateway-Session`; wins over the cookie.",
+    "newSession": "A UUID of version 4 or 7 for the session that these events begin, where neither "
+    "session tag nor cookie tells one: requests that bear the same one meet in the same session.",
     "eventId": "Filled in where it is missing or a placeholder. An event counts once under its ID.",
     "eventType": "As in the solution's events: view, purchase, …",
     "eventValue": "What the event is worth: a price, a share watched, …",

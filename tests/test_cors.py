@@ -184,6 +184,21 @@ def test_special_characters_in_origins_let_nobody_else_in(tricky: FlaskClient, o
         assert_shared_with_nobody(response)
 
 
+def test_the_origin_null_is_let_in_only_where_a_site_allows_it(environ: dict[str, str]) -> None:
+    table = '[sites.{}]\ntracking_id = "t-{}"\norigins = ["' + ORIGIN + '"]\n'
+    text = table.format("framed", 1) + "allow_null_origin = true\n" + table.format("shop", 2)
+    write_sites(Path(environ["GATEWAY_SITES"]), text)
+    client = create_app(load(environ)).test_client()
+    assert_shared_with(preflight(client, "null"), "null")
+    response = post(client, "null", json.dumps(beacon(trackingId="framed")))
+    assert response.status_code == 204
+    assert_shared_with(response, "null")
+    response = post(client, "null")
+    assert response.status_code == 403
+    assert_shared_with_nobody(response)
+    assert_shared_with_nobody(post(client, "nul", json.dumps(beacon(trackingId="framed"))))
+
+
 def test_without_any_origins_no_page_is_let_in(environ: dict[str, str]) -> None:
     text = '[sites.servers]\ntracking_id = "t"\norigins = []\nallow_missing_origin = true\n'
     write_sites(Path(environ["GATEWAY_SITES"]), text)

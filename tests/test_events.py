@@ -97,6 +97,7 @@ def test_a_request_is_read_whole() -> None:
         signature="00ff",
         clientTime=1763880000250,
         session="tag",
+        newSession="name",
         reset=True,
     )
     assert read(body) == events.Request(
@@ -107,6 +108,7 @@ def test_a_request_is_read_whole() -> None:
         signature="00ff",
         client_time=1763880000.25,
         session="tag",
+        new_session="name",
         reset=True,
         anonymised=False,
     )
@@ -695,7 +697,7 @@ DIFFERENCES: dict[tuple[str, str], Any] = {
     ("eventList[].eventId", "empty"): True,
 }
 # Members beside PutEvents' that are our own.
-OURS = {"signature", "clientTime", "session", "reset"}
+OURS = {"signature", "clientTime", "session", "newSession", "reset"}
 
 KEYWORDS = {"type", "documentation", "sensitive", "members", "required", "member"} | {
     "min",

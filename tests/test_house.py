@@ -37,7 +37,7 @@ def test_the_built_snippet_is_the_source_minified() -> None:
 
 def test_the_snippet_keeps_to_its_budget() -> None:
     script = (ROOT / "static/pz.js").read_bytes()
-    assert len(gzip.compress(script, 9)) <= 3584
+    assert len(gzip.compress(script, 9)) <= 4096
 
 
 @pytest.mark.parametrize("schema", [EnvironmentSchema(), SiteSchema()], ids=repr)

@@ -356,6 +356,7 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         cookie_domain=None,
         cookie_samesite="Lax",
         allow_missing_origin=False,
+        allow_null_origin=False,
         event_types=frozenset(),
         user_secret=None,
         honor_gpc=True,
@@ -380,6 +381,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     cookie_domain = "example.com"
     cookie_samesite = "None"
     allow_missing_origin = true
+    allow_null_origin = true
     event_types = ["view", "purchase", "view"]
     user_secret = "s"
     honor_gpc = false
@@ -401,6 +403,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         cookie_domain="example.com",
         cookie_samesite="None",
         allow_missing_origin=True,
+        allow_null_origin=True,
         event_types=frozenset({"view", "purchase"}),
         user_secret="s",
         honor_gpc=False,
@@ -425,6 +428,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "cookie_domain": ['"a b"', '""', '"a;b"', "1"],
         "cookie_samesite": ['"Strict"', '"lax"', "true"],
         "allow_missing_origin": ['"true"', "1", "0", "[]"],
+        "allow_null_origin": ['"true"'],
         "event_types": ['"view"', "[1]", '[""]', f'["{"v" * 257}"]'],
         "user_secret": ['""', "1"],
         "honor_gpc": ['"false"', "0"],

@@ -23,6 +23,13 @@ Event = dict[str, Any]
 FAR_BELOW = "<p style='height:3000px'>"
 # As in a browser that has no Navigation API.
 NO_NAVIGATION = "<script>Object.defineProperty(window, 'navigation', {value: undefined})</script>"
+FRAMED = """
+[sites.framed]
+tracking_id = "framed"
+origins = []
+allow_null_origin = true
+region = "us-east-1"
+"""
 STUB = "<script>window.pz=window.pz||function(){(pz.q=pz.q||[]).push(arguments)}</script>"
 
 
@@ -137,7 +144,9 @@ def open_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     ):
         origin = f"http://127.0.0.1:{server.server_port}"
         environ = {
-            "GATEWAY_SITES": str(write_sites(folder / "sites.toml", SITES.replace(ORIGIN, origin))),
+            "GATEWAY_SITES": str(
+                write_sites(folder / "sites.toml", SITES.replace(ORIGIN, origin) + FRAMED)
+            ),
             "GATEWAY_QUEUE": f"sqlite:///{folder}/queue.db",
             "GATEWAY_SECRET_KEY": "a-secret-of-the-suite-of-32-characters",
             "GATEWAY_MIN_FREE_BYTES": "0",
@@ -342,7 +351,7 @@ def test_nobody_else_has_the_event_ids_of_a_purchase(shop: Shop) -> None:
     address = shop.page(THANKS.replace("ORDER", "7"))
     shop.visit(address)
     mine = {event["eventId"] for event in shop.told()}
-    shop.run("localStorage.clear()")
+    shop.run("pz('consent', 'denied')")
     shop.browser.delete_all_cookies()
     shop.visit(address)
     others = {event["eventId"] for event in shop.told()}
@@ -395,6 +404,45 @@ def test_an_event_that_waited_joins_the_session_in_which_it_happened(shop: Shop)
     shop.run("pz('consent', 'granted')")
     events = {event["eventType"]: event for event in shop.told(at_least=2)}
     assert sessions([*first, events["late"], events["new"]]) == [0, 0, 1]
+
+
+HEARD = "window.heard = []; pz('session', (session) => heard.push(session));"
+
+
+def test_a_page_hears_of_its_session_once_it_has_a_name_and_of_each_change(shop: Shop) -> None:
+    shop.open(f"<script>{HEARD}</script>")
+    assert shop.run("return heard") == []
+    shop.told()
+    [first] = eventually(lambda: shop.run("return heard"), "the session is named")
+    sent = [request["sessionId"] for request in shop.gateway.sandbox.requests()]
+    assert first == {"sessionId": sent[-1], "userId": None}
+    shop.run("pz('identify', 'ana'); pz('identify', 'ana')")
+    assert shop.run("return heard.slice(1)") == [{**first, "userId": "ana"}]
+    shop.run("pz('reset')")
+    shop.told()
+    eventually(lambda: shop.run("return heard.length") == 3, "the new session is named")
+    sent = [request["sessionId"] for request in shop.gateway.sandbox.requests()]
+    last = shop.run("return heard[2]")
+    assert last == {"sessionId": sent[-1], "userId": None} != first
+    shop.run(f"{HEARD} heard.unshift(pz.site)")
+    assert shop.run("return heard") == ["shop", last], "whoever asks later hears at once"
+
+
+def test_a_page_hears_of_a_session_that_another_tab_begins(shop: Shop) -> None:
+    address = shop.page(f"<script>{HEARD}</script>")
+    shop.visit(address)
+    shop.told()
+    eventually(lambda: shop.run("return heard.length") == 1, "the session is named")
+    first = shop.browser.current_window_handle
+    shop.browser.switch_to.new_window("tab")
+    shop.visit(address)
+    shop.run("pz('reset')")
+    shop.told()
+    eventually(lambda: shop.run("return heard.length") == 2, "the new session is named")
+    heard = shop.run("return heard")
+    shop.browser.close()
+    shop.browser.switch_to.window(first)
+    eventually(lambda: shop.run("return heard") == heard, "this tab hears of it")
 
 
 # --- Consent ---
@@ -529,8 +577,8 @@ def test_one_request_that_fails_costs_no_event_of_a_burst(shop: Shop) -> None:
         const text = 'x'.repeat(900);
         for (let n = 0; n < 180; n++)
             pz('track', 'view', {itemId: 'i-' + n, properties: {text}})""")
-    told = [event["itemId"] for event in shop.told()]
-    assert told == [f"i-{n}" for n in range(180)]
+    told = {event["itemId"] for event in shop.told(at_least=180)}
+    assert told == {f"i-{n}" for n in range(180)}
     assert not shop.run("return pz.dropped")
 
 
@@ -541,3 +589,110 @@ def test_an_event_that_makes_its_request_unreadable_goes_alone(shop: Shop) -> No
     assert [event["itemId"] for event in shop.told()] == ["a", "b", "c", "d"]
     [complaint] = [entry for entry in complaints(shop.browser) if "refused" in entry]
     assert "pz.js" in complaint
+
+
+# --- What host pages do ---
+
+
+def test_a_burst_of_500_events_in_one_task_is_sent_whole(shop: Shop) -> None:
+    shop.open("")
+    shop.run("for (let n = 0; n < 500; n++) pz('track', 'view', {itemId: 'i-' + n})")
+    events = shop.told(at_least=500)
+    assert {event["itemId"] for event in events} == {f"i-{n}" for n in range(500)}
+    assert shop.run("return pz.dropped") == 0
+    assert set(sessions(events)) == {0}
+
+
+def test_a_page_that_clears_the_storage_loses_no_event(shop: Shop) -> None:
+    shop.open("")
+    shop.run("pz('track', 'view', {itemId: 'mug'}); localStorage.clear()")
+    assert [event["itemId"] for event in shop.told()] == ["mug"]
+
+
+def test_a_log_out_that_clears_the_storage_ends_the_session(shop: Shop) -> None:
+    shop.open("")
+    shop.run("pz('track', 'before')")
+    before = shop.told()
+    shop.run("pz('reset'); localStorage.clear(); pz('track', 'after')")
+    assert sessions(before + shop.told()) == [0, 1]
+
+
+def test_a_second_site_on_a_page_is_refused_aloud(shop: Shop) -> None:
+    source = f"{shop.gateway.url}/static/pz.js"
+    shop.open("")
+    shop.run(f"""const script = document.createElement('script');
+        script.src = '{source}'; script.dataset.site = 'media'; document.head.append(script);""")
+    [complaint] = eventually(lambda: complaints(shop.browser), "it says so")
+    assert "second site" in complaint
+    assert "media" in complaint
+    assert shop.run("return pz.site") == "shop"
+
+
+BUY = """document.querySelector('button').click();
+  return Object.values(localStorage).some((record) => record.includes('"buy"'))"""
+
+
+@pytest.mark.parametrize("again", ["", "with the tag"], ids=["other content", "the same tag"])
+def test_a_page_that_is_written_anew_is_still_listened_to(shop: Shop, again: str) -> None:
+    shop.open("")
+    script = f'<script src="{shop.gateway.url}/static/pz.js" data-site="shop"><\\/script>'
+    shop.run(f"""document.open();
+        document.write(`{script if again else ""}<button data-pz-event=buy>Buy</button>`);
+        document.close();""")
+    if not again:
+        shop.run("pz('track', 'view')")
+    eventually(lambda: shop.run(BUY), "the click is tracked")
+    assert "buy" in types(shop.told())
+
+
+def test_prototype_js_garbles_no_list(shop: Shop) -> None:
+    """It teaches arrays a toJSON that makes strings of them."""
+    shop.open("")
+    shop.run("""Array.prototype.toJSON = function () { return '[' + this.join() + ']' };
+        pz('track', 'view', {itemId: 'mug', impression: ['mug', 'cup']}); pz('flush');""")
+    [event] = shop.told()
+    assert (event["itemId"], event["impression"]) == ("mug", ["mug", "cup"])
+    assert shop.run("return JSON.stringify(['theirs'])") == '"[theirs]"'
+
+
+def test_a_400_of_another_server_refuses_nothing(shop: Shop) -> None:
+    shop.open("")
+    shop.run("""const real = fetch;
+        window.fetch = async () => {
+            window.fetch = real;
+            return new Response('<h1>Bad Request</h1>', {status: 400});
+        };
+        pz('track', 'view', {itemId: 'mug'}); pz('flush')""")
+    assert [event["itemId"] for event in shop.told()] == ["mug"]
+
+
+def test_a_base_address_of_the_page_is_not_the_gateways(shop: Shop) -> None:
+    shop.open("<base href='https://elsewhere.example/'>")
+    shop.run("pz('track', 'view', {itemId: 'mug'})")
+    assert [event["itemId"] for event in shop.told()] == ["mug"]
+
+
+def test_a_sandboxed_frame_without_an_origin_is_tracked_where_its_site_allows_it(
+    shop: Shop,
+) -> None:
+    source = f"{shop.gateway.url}/static/pz.js"
+    shop.open(f"""<iframe sandbox="allow-scripts" srcdoc="{STUB.replace('"', "&quot;")}
+        <script src='{source}' data-site='framed'></script>
+        <script>pz('track', 'view', {{itemId: 'framed'}}); pz('flush')</script>"></iframe>""")
+
+    def framed() -> bool:
+        return "framed" in [event.get("itemId") for event in shop.gateway.sandbox.events()]
+
+    eventually(framed, "the frame's event arrives")
+    shop.told(at_least=1)
+
+
+def test_another_item_in_the_same_element_has_to_be_seen_as_long(shop: Shop) -> None:
+    shop.open(widget("rid-1", "a") + FAR_BELOW, auto="impression")
+    shop.until_tracked(1)
+    assert [event["impression"] for event in shop.told()] == [["a"]]
+    shop.run("""const [slide] = document.querySelectorAll('[data-pz-item]');
+        slide.dataset.pzItem = 'b';
+        setTimeout(() => { slide.dataset.pzItem = 'c' }, 700);""")
+    shop.until_tracked(1)
+    assert [event["impression"] for event in shop.told()] == [["c"]]

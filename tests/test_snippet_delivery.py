@@ -22,9 +22,8 @@ LEAVING = (
     scenarios.bounce_before_the_script,
     scenarios.come_back,
 )
-# Without cookies and storage a page knows nothing of the one before; and WebKit, which keeps none
-# of the gateway's cookies here, may tell five tabs of one another's storage too late.
-SEVERAL_SESSIONS = (scenarios.have_no_storage, scenarios.close_five_tabs)
+# Without cookies and storage a page knows nothing of the one before.
+SEVERAL_SESSIONS = (scenarios.have_no_storage,)
 # An SQS queue knows no duplicates: what is sent anew comes again under its ID, and counts once.
 REPEATED = (scenarios.lose_the_queue,)
 CASES = [

@@ -39,11 +39,12 @@ def share(app: Flask, sites: Collection[Site]) -> None:
     been checked by then.
     """
     everybody = [origin for site in sites for origin in site.origins]
+    null = any(site.allow_null_origin for site in sites)
     CORS(
         app,
         resources={
             "/events": {
-                "origins": [origins.pattern(everybody)],
+                "origins": [origins.pattern(everybody, null=null)],
                 "methods": ["POST"],
                 "supports_credentials": True,
                 "expose_headers": EXPOSED,

@@ -39,7 +39,7 @@ class Door:
         self.site = site
         self.cookie = f"pz_sid_{site.key}"
         self.sessions = Sessions(site.key, secret_keys, site.session_minutes)
-        self._own = origins.pattern(site.origins)
+        self._own = origins.pattern(site.origins, null=site.allow_null_origin)
         self._tokens = re.compile(rf"(?:^|;) *{re.escape(self.cookie)}=([^; ]*)").findall
 
     def admits(self, origin: str | None) -> bool:
@@ -78,6 +78,8 @@ def _first(request: Request, client: Client) -> str:
     another client's too: a counter's, say, at the same second. So all that tells clients apart
     counts then; the session's ID is a keyed hash of it.
     """
+    if request.new_session and _is_random(request.new_session):
+        return request.new_session
     event = request.event_list[0]
     match event:
         case {"eventId": str(event_id), "sentAt": str() | int() | float() as sent_at} if (

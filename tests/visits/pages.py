@@ -16,7 +16,7 @@ from ..support import ROOT
 if TYPE_CHECKING:
     from .shop import Lane
 
-# The page's clock may be ahead, so that a lease of half a minute is over at once.
+# The page's clock may be ahead, so that a lease of half a minute is over at once, or behind.
 SETUP = """
 window.errors = [];
 addEventListener('error', (event) => errors.push(String(event.message)));

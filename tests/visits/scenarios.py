@@ -14,9 +14,12 @@ KILOBYTE = "x" * 1000
 
 
 def returns(visit: Visit, **options: object) -> Steps:
-    """A later page of the same visitor finds what earlier ones left, and sends it."""
+    """Open a later page, which finds what earlier ones left, and sends it.
+
+    Its clock is behind, so that it waits in vain for a lease to run out.
+    """
     visit.lane.fault = None
-    visit.open("/later", ahead=LATER, **options)
+    visit.open("/later", ahead=-LATER, **options)
     yield visit.empty
 
 
@@ -116,6 +119,51 @@ def meet_429(visit: Visit) -> Steps:
     assert second - first >= 3, "Retry-After was not waited for"
 
 
+def meet_429_and_leave(visit: Visit) -> Steps:
+    yield from opens(visit)
+    visit.lane.fault = Fault(429, "60")
+    visit.track(10)
+    yield lambda: visit.posts() >= 1
+    visit.track(2)
+    visit.close()
+    yield from returns(visit)
+
+
+def meet_silence_and_leave(visit: Visit) -> Steps:
+    """Leave while a request hangs that will never be answered."""
+    yield from opens(visit)
+    visit.lane.fault = Fault("hang")
+    visit.track(10)
+    yield 0.5
+    visit.track(2)
+    visit.follow()
+    yield visit.loaded
+    visit.close()
+    yield from returns(visit)
+
+
+def meet_silence_in_another_tab(visit: Visit) -> Steps:
+    """What a living tab has sent and not heard of, no other tab sends.
+
+    The clocks see to it that the lease does not run out meanwhile, however slow the machine is.
+    """
+    yield from opens(visit)
+    visit.lane.fault = Fault("hang")
+    visit.track(10)
+    yield 1.0
+    visit.run("const now = Date.now(); Date.now = () => now")
+    visit.lane.fault = None
+    yield from opens(visit, ahead=-LATER)
+    visit.track(2)
+    yield lambda: visit.posts() >= 1
+    yield 5.0  # it has asked
+    assert visit.posts() == 1, "it has sent what the other tab waits for"
+    assert visit.run("return outbox()") == 10
+    visit.close()
+    visit.close()
+    yield from returns(visit)
+
+
 def meet_silence(visit: Visit) -> Steps:
     """The request is never answered: it is given up with its lease."""
     yield from opens(visit)
@@ -152,7 +200,44 @@ def leave_with_200_kilobytes(visit: Visit) -> Steps:
     visit.track(200, KILOBYTE)
     visit.follow()
     yield visit.loaded
+    visit.track()
     yield from returns(visit)
+
+
+def track_500_at_once(visit: Visit) -> Steps:
+    yield from opens(visit)
+    visit.track(500)
+    assert visit.run("return pz.dropped") == 0
+    yield visit.empty
+
+
+def lose_the_storage(visit: Visit) -> Steps:
+    """The host page clears the storage while the gateway is away."""
+    yield from opens(visit)
+    visit.lane.fault = Fault(503)
+    visit.track(10)
+    yield lambda: visit.posts() >= 1
+    visit.run("localStorage.clear()")
+    visit.track()
+    visit.lane.fault = None
+    yield lambda: visit.accepted() >= 1
+    yield visit.empty
+
+
+def fill_the_storage(visit: Visit) -> Steps:
+    """The host page fills the storage while the gateway is away, and gives it back later."""
+    yield from opens(visit)
+    visit.lane.fault = Fault(503)
+    visit.track(10)
+    yield lambda: visit.posts() >= 1
+    visit.run(FILL)
+    visit.track(5)
+    tries = visit.posts()
+    yield lambda: visit.posts() > tries
+    visit.run("localStorage.clear()")
+    visit.lane.fault = None
+    yield lambda: visit.accepted() >= 1
+    yield visit.empty
 
 
 def close_five_tabs(visit: Visit) -> Steps:
@@ -262,6 +347,14 @@ def come_back(visit: Visit) -> Steps:
     yield from returns(visit)
 
 
+FILL = """
+for (let size = 2 ** 22; size >= 1; size /= 2) {
+  try {
+    for (let n = 0; ; n++) localStorage.setItem('full-' + size + '-' + n, 'x'.repeat(size));
+  } catch (error) {}
+}
+"""
+
 BROKEN = """
 const broken = (name) => () => { throw new Error(name + ' is broken'); };
 const replaced = (name) => ({ configurable: true, get: broken(name), set: broken(name) });
@@ -295,10 +388,16 @@ ALL = (
     meet_503,
     meet_503_and_leave,
     meet_429,
+    meet_429_and_leave,
+    meet_silence_and_leave,
+    meet_silence_in_another_tab,
     meet_silence,
     lose_the_answer,
     lose_the_answer_and_leave,
     leave_with_200_kilobytes,
+    track_500_at_once,
+    lose_the_storage,
+    fill_the_storage,
     close_five_tabs,
     have_no_storage,
     be_in_a_sandboxed_frame,

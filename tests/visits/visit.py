@@ -118,6 +118,10 @@ class Visit:
     def posts(self) -> int:
         return len(self.lane.posts)
 
+    def accepted(self) -> int:
+        """How many posts the gateway has answered so."""
+        return sum(what == 204 for _, what in self.lane.posts)
+
     def end(self) -> None:
         """Close what is open; keep what the pages complain of."""
         while self.tabs:

@@ -53,7 +53,7 @@ def _tracking_id(site: Site) -> Finding:
 
 def _origins(site: Site) -> Finding:
     what, text = f"site {site.key}: origins", ", ".join(site.origins) or "none"
-    if not site.origins and not site.allow_missing_origin:
+    if not (site.origins or site.allow_missing_origin or site.allow_null_origin):
         remedy = "Name the pages' origins, or, for servers alone, set allow_missing_origin = true"
         return Finding(what, False, "none, so nobody may send", remedy)
     plain = [one for one in site.origins if one.startswith("http:") and not _is_local(one)]
