@@ -33,15 +33,16 @@
  * Recommendations: an event with an item and a recommendation lets the later events of that item, in the same session,
  * bear the recommendation too, so that a purchase does without being told.
  *
- * Purchases: a "purchase" with an orderId (an option, or a property) has an eventId that follows from the order, the item
- * and a secret of this browser. A thank-you page that is loaded again thus counts once. One event for each item: sum up
- * quantities. Where the browser blocks storage, the secret is lost with the page.
+ * Purchases: a "purchase" with an orderId (an option, or a property) has an eventId that this browser remembers for the
+ * order and the item. A thank-you page that is loaded again thus counts once. One event for each item: sum up
+ * quantities. Where the browser blocks storage, the eventId is lost with the page.
  *
  * Under a Content Security Policy: script-src and connect-src with the gateway's origin, nothing else. Trusted Types
  * need no policy.
  *
  * Kept in localStorage, under keys that begin with `pz:<site>`: events until the gateway has them (200, 128 KB, 24 hours
- * at most), the session's tag, what recommended the last 50 items that were clicked, and the secret.
+ * at most), the session's tag and first name, what recommended the items that were clicked, and the eventIds of purchases
+ * (50 of both together).
  */
 
 /**
@@ -112,6 +113,8 @@ interface Pz {
   (call: 'consent', state: PzConsent): void;
   /** Sends what waits, now. */
   (call: 'flush'): void;
+  /** Hears of the session once the gateway has named it, and of each change: log-in, log-out, another tab's. */
+  (call: 'session', hear: (session: { sessionId: string; userId?: string }) => void): void;
   /** Tells each step of each event: to the console, or to a function. */
   (call: 'debug', on: boolean | ((step: PzStep, event: PzEvent) => void)): void;
   /** The site's key; the snippet has loaded. */

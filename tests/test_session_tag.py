@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from uuid import uuid4
+from uuid import uuid1, uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -260,3 +260,30 @@ def test_a_refusal_hands_out_nothing(client: FlaskClient) -> None:
         response = post(client, body)
         assert response.status_code >= 400
         assert "X-Gateway-Session" not in response.headers
+
+
+def test_requests_with_one_name_for_a_new_session_meet_in_it(
+    client: FlaskClient, stored: Stored
+) -> None:
+    names = [str(uuid4()), str(uuid4())]
+    for name in [names[0], names[0], names[1]]:
+        tag(post(client, beacon(newSession=name)))
+    first, second, other = ids(stored)
+    assert first == second != other
+
+
+@pytest.mark.parametrize("name", ["1", "", str(uuid1()), None, 7])
+def test_a_name_that_is_not_random_joins_nobody(
+    client: FlaskClient, stored: Stored, name: Any
+) -> None:
+    for _ in range(2):
+        tag(post(client, beacon(newSession=name)))
+    assert len(set(ids(stored))) == 2
+
+
+def test_a_cookie_wins_over_a_name_for_a_new_session(browser: FlaskClient, stored: Stored) -> None:
+    tag(post(browser))
+    tag(post(browser, beacon(newSession=str(uuid4()))))
+    assert len(set(ids(stored))) == 1
+    tag(post(browser, beacon(newSession=str(uuid4()), reset=True)))
+    assert len(set(ids(stored))) == 2
