@@ -43,9 +43,9 @@ bench: .venv/.installed-test
 
 # The long runs; SOAK_SECONDS, SOAK_VISITS (in each browser) and SOAK_SEED choose others.
 soak: .venv/.installed-test
-	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/test_conservation.py tests/test_sqs.py
-	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/test_fuzz.py tests/test_hostile_clients.py tests/test_session_tabs.py
-	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/test_snippet_delivery.py tests/test_snippet_chance.py
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/soak/test_conservation.py tests/integration/test_sqs.py
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/soak/test_fuzz.py tests/integration/test_hostile_clients.py tests/integration/test_session_tabs.py
+	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/browser/test_snippet_delivery.py tests/soak/test_snippet_chance.py
 
 # Wheel, sdist, npm package and SBOM, in dist/.
 dist: .venv/.installed-dist
@@ -66,11 +66,11 @@ audit: .venv/.installed-dist
 # A build that was never committed was never served, and goes.
 snippet: .venv/.installed-test
 	@git clean --quiet --force static/releases
-	@$(BIN)/python -m tests.build_snippet
+	@$(BIN)/python -m tools.build_snippet
 
-# Needed after a change of the schemas or of tests/openapi.py.
+# Needed after a change of the schemas or of tools/openapi.py.
 openapi: .venv/.installed-test
-	@$(BIN)/python -m tests.openapi
+	@$(BIN)/python -m tools.openapi
 
 clean:
 	rm -rf .cache .venv dist

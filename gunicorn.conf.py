@@ -11,12 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.forward.supervisor import Supervisor
-from gateway.last_valid import Copy, LastValid
+from gateway.forwarder.supervisor import Supervisor
+from gateway.observability import logs, process_label
+from gateway.reload import ReloadableSettings, SitesFileCopy
 from gateway.settings import require_secret_key, server_settings
 from gateway.strict_schema import SettingsError
-from gateway.telemetry import logs, processes
-from gateway.web import isolation, open_files
+from gateway.web import drop_credentials, open_files
 
 
 def _workers():
@@ -38,17 +38,17 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers = {}
 control_socket_disable = True
-logger_class = "gateway.telemetry.gunicorn_log.Log"
+logger_class = "gateway.observability.gunicorn_log.Log"
 
 
 def on_starting(server):
     """Stop with one line where a setting is wrong, before anything is bound or forked."""
     logs.configure()
     try:
-        kept = LastValid(os.environ)
+        kept = ReloadableSettings(os.environ)
         require_secret_key(kept.settings)
     except SettingsError as error:
-        logs.aside(sys.stderr).drain()  # so that the reason comes last
+        logs.non_blocking(sys.stderr).drain()  # so that the reason comes last
         sys.exit(f"personalize-gateway: {error}")
     open_files.raise_limit()
     # What the workers share is in a folder of its own, also where gunicorn gives up root for them.
@@ -59,7 +59,7 @@ def on_starting(server):
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", server.folder)
     # A worker that can't boot halts gunicorn, so none reads a sites file that may be broken by
     # then. The server outlives a reload, which runs this file again.
-    server.sites = Copy(kept, Path(server.folder) / "sites.toml")
+    server.sites = SitesFileCopy(kept, Path(server.folder) / "sites.toml")
     # With SQS, forwarders are started apart.
     server.on_sqs = kept.settings.on_sqs
     beside = kept.settings.forwarder == "auto" and not server.on_sqs
@@ -92,9 +92,9 @@ def post_fork(server, worker):
     It needs no AWS credentials where the queue is a file; the forwarder has them from the master.
     """
     if not server.on_sqs:
-        isolation.drop_aws_variables()
+        drop_credentials.drop_credentials()
     os.environ.update(server.sites.environ())
-    processes.count_as(f"web-{worker.slot}")
+    process_label.set_process_label(f"web-{worker.slot}")
 
 
 def post_worker_init(worker):

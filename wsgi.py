@@ -3,8 +3,8 @@
 import os
 
 from gateway.app import create_app
+from gateway.observability import logs
 from gateway.settings import load
-from gateway.telemetry import logs
 
 logs.configure()
 app = create_app(load(os.environ))

@@ -16,8 +16,8 @@ from bench import beacon
 from bench.load import Saturation, install, percentile, saturate, steady
 from bench.report import Figure
 from bench.servers import Empty, Sink, cookies, environ, sink
-from gateway.queues.sqlite.dead import status
-from tests.support import Gateway, eventually
+from gateway.queues.sqlite.dead_letters import status
+from tests.helpers.support import Gateway, eventually
 
 CEILING, STORING, DELIVERING = "empty Flask route", "accept", "accept while delivering"
 GOALS = {STORING: 0.55, DELIVERING: 0.4}

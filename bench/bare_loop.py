@@ -12,7 +12,7 @@ import boto3
 
 from bench.backlog import records
 from bench.servers import SITE
-from gateway.forward.personalize import CONFIG
+from gateway.forwarder.personalize import CONFIG
 
 
 def main() -> None:

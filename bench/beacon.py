@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bench.servers import BROWSER, SITE
-from tests.support import ORIGIN
+from tests.helpers.support import ORIGIN
 
 
 def events(run: str, number: int) -> list[dict[str, object]]:

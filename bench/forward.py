@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.backlog import bound, fill
 from bench.report import Figure
 from bench.servers import Sink, aws_environ, environ, sink
-from tests.support import ROOT
+from tests.helpers.support import ROOT
 
 
 def measure(*, quick: bool) -> list[Figure]:

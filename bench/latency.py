@@ -12,7 +12,7 @@ from bench import beacon
 from bench.load import percentile, steady
 from bench.report import Figure
 from bench.servers import cookies, environ, sink
-from tests.support import Gateway, eventually
+from tests.helpers.support import Gateway, eventually
 
 BEACONS_A_SECOND = 100.0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.servers import BROWSER, cpu_seconds
-from tests.support import ORIGIN, Gateway
+from tests.helpers.support import ORIGIN, Gateway
 
 SCRIPT = Path(__file__).with_name("beacons.lua")
 

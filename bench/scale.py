@@ -14,10 +14,10 @@ from types import SimpleNamespace
 from bench.backlog import bound, fill
 from bench.report import Figure
 from bench.servers import NOWHERE, environ, resident_mib
-from gateway.forward.forwarder import Forwarder
-from gateway.queues.sqlite.file import Database
+from gateway.forwarder.forwarder import Forwarder
+from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.outbox import SqliteOutbox
-from tests.support import Gateway
+from tests.helpers.support import Gateway
 
 WITHIN = 0.9  # of the smallest backlog's rate
 
@@ -57,7 +57,7 @@ def _run(pool: multiprocessing.pool.Pool, size: int) -> dict[str, float]:
 
 def fold(path: Path) -> None:
     """Leave all of it in the file itself, as an idle forwarder does."""
-    Database(path, "FULL").drop_log()
+    Database(path, "FULL").require_truncated_wal()
 
 
 def _worker_memory(folder: Path) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from tests.support import ORIGIN, ROOT, Gateway, beacon, event, eventually, free_port
+from tests.helpers.support import ORIGIN, ROOT, Gateway, beacon, event, eventually, free_port
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 SITE = "shop"

@@ -21,7 +21,7 @@ from typing import Any
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from bench.report import Figure
-from tests.visits.engines import ENGINES
+from tests.browser.visits.engines import ENGINES
 
 ROOT = Path(__file__).parent.parent
 BUDGET = 4096

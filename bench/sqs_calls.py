@@ -18,10 +18,10 @@ import requests
 
 from bench.report import Figure
 from bench.servers import NOWHERE, environ
-from tests.sqs_backend import CREDENTIALS
-from tests.sqs_cluster import make_queue, moto_process
-from tests.sqs_proxy import SqsProxy
-from tests.support import ORIGIN, Gateway, beacon, event
+from tests.helpers.sqs_backend import CREDENTIALS
+from tests.helpers.sqs_cluster import make_queue, moto_process
+from tests.helpers.sqs_proxy import SqsProxy
+from tests.helpers.support import ORIGIN, Gateway, beacon, event
 
 BEACONS = 40  # for each connection
 

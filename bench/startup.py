@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from bench.report import Figure
 from bench.servers import NOWHERE, SITE, aws_environ, environ
-from tests.support import ROOT, Gateway
+from tests.helpers.support import ROOT, Gateway
 
 COMMANDS = {
     "python -c pass (the ceiling)": ["-c", "pass"],

@@ -12,16 +12,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import demo_site
 from gateway.demo import shop
-from gateway.last_valid import problem_of
-from gateway.queues.urls import delivery_condition, open_inbox
+from gateway.observability import logs, metrics, readiness
+from gateway.observability.history import open_history
+from gateway.queues.urls import forwarder_status, open_inbox
+from gateway.reload import problem_of
 from gateway.settings import Settings, require_secret_key
-from gateway.telemetry import logs, metrics, readiness
-from gateway.telemetry.trail import open_trail
 from gateway.web import admin, collect, cors, health, static_files
-from gateway.web.guard import Guard
-from gateway.web.ledger import Ledger
-from gateway.web.rates import Rates
-from gateway.web.refusals import Refusal
+from gateway.web.admin_auth import AdminAuth
+from gateway.web.errors import RequestRejected
+from gateway.web.event_recorder import EventRecorder
+from gateway.web.rate_limits import RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +33,20 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     inbox = open_inbox(settings, metrics.committed)
     if settings.demo:
-        site = demo_site.among(settings.sites)
+        site = demo_site.find_demo_site(settings.sites)
         inbox = window = shop.Window(inbox, site.key)
         app.register_blueprint(shop.blueprint(site, window, settings.demo))
-    ledger = Ledger(open_trail(settings))
-    rates = Rates(settings.rate_limit_storage, settings.secret_keys[0])
+    ledger = EventRecorder(open_history(settings))
+    rates = RateLimiter(settings.rate_limit_storage, settings.secret_keys[0])
     app.register_blueprint(
         collect.blueprint(settings.sites, settings.secret_keys, inbox, ledger, rates)
     )
-    condition = partial(delivery_condition, settings)
+    condition = partial(forwarder_status, settings)
     sites_problem = partial(problem_of, settings.sites_file)
-    examined = partial(readiness.examine, inbox, condition, sites_problem)
+    examined = partial(readiness.check_health, inbox, condition, sites_problem)
     app.register_blueprint(health.blueprint(examined))
     if settings.admin_token:
-        guard = Guard(settings.admin_token, settings.secret_keys, rates)
+        guard = AdminAuth(settings.admin_token, settings.secret_keys, rates)
         state = partial(_state, settings)
         app.register_blueprint(admin.blueprint(settings, guard, state, examined))
     _answer_in_aws_shape(app)
@@ -60,15 +60,15 @@ def _state(settings: Settings) -> metrics.State:
     """What waits and how delivery is going, as far as the web end may know it."""
     if settings.on_sqs:
         return metrics.State()
-    return metrics.state_of_queue(settings, delivery_condition(settings))
+    return metrics.state_of_queue(settings, forwarder_status(settings))
 
 
 def _answer_in_aws_shape(app: Flask) -> None:
     """Every error is answered as AWS's SDKs read it, and none with a traceback."""
-    repeats = logs.Repeats(log)
+    repeats = logs.RateLimitedLogger(log)
 
-    @app.errorhandler(Refusal)
-    def refused(refusal: Refusal) -> Response:
+    @app.errorhandler(RequestRejected)
+    def refused(refusal: RequestRejected) -> Response:
         if refusal.status >= 400:
             metrics.REQUESTS_REFUSED.labels(refusal.reason).inc()
         repeats.say(refusal.reason, str(refusal.__cause__ or refusal))
@@ -83,7 +83,7 @@ def _answer_in_aws_shape(app: Flask) -> None:
         if error.code is None or error.code < 400:
             return error  # a redirect
         reason = error.name.lower().replace(" ", "_")
-        response = refused(Refusal(error.code, reason, error.description or error.name))
+        response = refused(RequestRejected(error.code, reason, error.description or error.name))
         if "Allow" in (headers := dict(error.get_headers())):
             response.headers["Allow"] = headers["Allow"]
         return response
@@ -91,7 +91,7 @@ def _answer_in_aws_shape(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected(_error: Exception) -> Response:
         log.exception("internal_error")
-        return Refusal(500, "internal_error", "Something unexpected happened").response()
+        return RequestRejected(500, "internal_error", "Something unexpected happened").response()
 
 
 def _trust_proxies(app: Flask, count: int) -> None:

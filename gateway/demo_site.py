@@ -11,7 +11,7 @@ from gateway.sites import Site, make_site
 TRACKING_ID = "00000000-0000-4000-8000-demo00000000"
 
 
-def added_to(
+def with_demo_site(
     sites: Mapping[str, Site], sandbox_url: str, public_url: str, port: int
 ) -> Mapping[str, Site]:
     """The sites, and the demo shop's beside them."""
@@ -30,6 +30,6 @@ def added_to(
     return MappingProxyType({**sites, key: make_site("the demo shop", key, table)})
 
 
-def among(sites: Mapping[str, Site]) -> Site:
+def find_demo_site(sites: Mapping[str, Site]) -> Site:
     """The demo shop's, which was added."""
     return next(site for site in sites.values() if site.tracking_id == TRACKING_ID)

@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from gateway import demo_site
 from gateway.secret_strength import NEW_SECRET, weakness
 from gateway.sites import Site, read_sites
-from gateway.strict_schema import SettingsError, checked
+from gateway.strict_schema import SettingsError, load_or_raise
 
 SQS_URL = r"https?://[^/\s?#]+(/[^/\s?#]+)*/[A-Za-z0-9_-]{1,80}"  # a standard queue's, no .fifo
 SHORTEST_KEY = 32  # characters: a signature can be attacked without asking the gateway
@@ -211,7 +211,7 @@ class EnvironmentSchema(Schema):
 def server_settings(environ: Mapping[str, str]) -> tuple[int, int | None]:
     """Return PORT and WEB_CONCURRENCY, which gunicorn reads too; raise SettingsError."""
     given = {name: environ[name] for name in GUNICORNS if name in environ}
-    values = checked(EnvironmentSchema(only=("port", "workers")), given, "the environment")
+    values = load_or_raise(EnvironmentSchema(only=("port", "workers")), given, "the environment")
     return values["port"], values["workers"]
 
 
@@ -224,7 +224,7 @@ def load(
         for name, value in environ.items()
         if name in GUNICORNS or (name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name))
     }
-    values = checked(EnvironmentSchema(), ours, "the environment")
+    values = load_or_raise(EnvironmentSchema(), ours, "the environment")
     port, _ = values.pop("port"), values.pop("workers")
     values["public_url"] = (values["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     values["sites_file"] = Path(values["sites_file"])
@@ -243,7 +243,7 @@ def _sites(
         return read(path)
     alone = "GATEWAY_SITES" not in environ and not path.exists()
     sites = {} if alone else read(path)
-    return demo_site.added_to(sites, values["demo"], values["public_url"], port)
+    return demo_site.with_demo_site(sites, values["demo"], values["public_url"], port)
 
 
 def _fit_for_sqs(settings: Settings, environ: Mapping[str, str]) -> Settings:

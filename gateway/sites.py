@@ -13,8 +13,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from gateway import origins
-from gateway.fields import Flag
-from gateway.strict_schema import SettingsError, checked
+from gateway.events.fields import StrictBool
+from gateway.strict_schema import SettingsError, load_or_raise
 
 SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
 
@@ -70,14 +70,14 @@ class SiteSchema(Schema):
     )
     cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
     cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
-    allow_missing_origin = Flag(load_default=False)
-    allow_null_origin = Flag(load_default=False)
+    allow_missing_origin = StrictBool(load_default=False)
+    allow_null_origin = StrictBool(load_default=False)
     event_types = fields.List(fields.String(validate=validate.Length(1, 256)), load_default=list)
     user_secret = fields.String(load_default=None, validate=validate.Length(1))
-    honor_gpc = Flag(load_default=True)
-    honor_dnt = Flag(load_default=True)
-    drop_bots = Flag(load_default=False)
-    pixel = Flag(load_default=False)
+    honor_gpc = StrictBool(load_default=True)
+    honor_dnt = StrictBool(load_default=True)
+    drop_bots = StrictBool(load_default=False)
+    pixel = StrictBool(load_default=False)
     events_per_minute = fields.Integer(load_default=3000, strict=True, validate=validate.Range(1))
     calls_per_second = fields.Integer(
         load_default=1000, strict=True, validate=validate.Range(1, 100_000)
@@ -119,7 +119,7 @@ def make_site(where: str, key: str, table: Any) -> Site:
         raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
     if not isinstance(table, dict):
         raise SettingsError(f"{where}: not a table")
-    values = checked(SiteSchema(), table, where)
+    values = load_or_raise(SiteSchema(), table, where)
     values["origins"] = tuple(values["origins"])
     values["event_types"] = frozenset(values["event_types"])
     return Site(key=key, **values)

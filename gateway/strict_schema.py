@@ -16,7 +16,7 @@ class SettingsError(Exception):
         super().__init__(" ".join(message.splitlines()))  # a quoted TOML key may hold line breaks
 
 
-def checked(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+def load_or_raise(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Load the values, of which `where` tells the place; raise SettingsError."""
     try:
         return dict(schema.load(values))
@@ -28,14 +28,16 @@ def checked(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, 
 def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
     for name, texts in messages.items():
         place = name if name in known and name.isupper() else f"{where}: {name}"
-        text = flat(texts)
+        text = flatten_messages(texts)
         if text == "Unknown field.":
             nearest = get_close_matches(name, known, 1)
             text = "unknown" + (f" (did you mean {nearest[0]}?)" if nearest else "")
         yield f"{place}: {text}"
 
 
-def flat(texts: Any) -> str:
+def flatten_messages(texts: Any) -> str:
     """marshmallow's messages, which nest for lists, in one line."""
     values = texts.values() if isinstance(texts, dict) else texts
-    return texts if isinstance(texts, str) else " ".join(flat(value) for value in values)
+    return (
+        texts if isinstance(texts, str) else " ".join(flatten_messages(value) for value in values)
+    )

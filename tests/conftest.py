@@ -15,9 +15,8 @@ from flask.testing import FlaskClient
 from gateway.app import create_app
 from gateway.sandbox import Sandbox
 from gateway.settings import Settings, load
-
-from . import secrecy
-from .support import Gateway, Start, Stored, environment, write_sites
+from tests.helpers import secrecy
+from tests.helpers.support import Gateway, Start, Stored, environment, write_sites
 
 secrecy.watch()
 

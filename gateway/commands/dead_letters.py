@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from gateway import events
 from gateway.commands import progress
+from gateway.events import schemas
+from gateway.observability.logs import printable
 from gateway.queues import DeadLetter, DeadLetters, Record
 from gateway.queues.urls import open_dead_letters, queue_status
 from gateway.settings import Settings, load
 from gateway.sites import Site
-from gateway.telemetry.logs import printable
 
 BATCH = 100  # dead letters replayed or purged in one transaction
 
@@ -124,8 +124,8 @@ def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
     types = site.event_types if site else frozenset[str]()
     event = json.loads(record.event)
     try:
-        fit = events.accept_one(event, types, now=now, shift=0.0, new_id=lambda: record.event_id)
-    except events.InvalidRequest as error:
+        fit = schemas.accept_event(event, types, now=now, shift=0.0, new_id=lambda: record.event_id)
+    except schemas.InvalidRequest as error:
         print(f"{letter.id}: {json.dumps(error.errors)}", file=sys.stderr)
         return None
     return record._replace(event=fit.sent, received_at=now)

@@ -11,10 +11,10 @@ import sys
 import time
 from typing import Any
 
+from gateway.observability.history import history_file, history_path
 from gateway.queues.urls import forget_user
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
-from gateway.telemetry.trail import file, trail_path
 
 ON_SQS = (
     "What waits in SQS can't be searched: it is delivered within seconds. "
@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
         raise SettingsError(f"no [sites.{options.site}] in the sites file")
     who = options.site, options.user
     queued, dead = forget_user(settings, *who)
-    steps = file.forget(trail_path(settings), *who)
+    steps = history_file.forget(history_path(settings), *who)
     waiting = "" if queued is None else f"{queued} queued events, "
     print(f"Forgotten: {waiting}{dead} dead letters, {steps} steps of the trail.", file=sys.stderr)
     if queued is None:

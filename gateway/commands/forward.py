@@ -12,14 +12,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands import progress
+from gateway.observability import logs, process_label
 from gateway.queues import Lease
 from gateway.queues.urls import open_outbox, queue_status
 from gateway.settings import Settings
 from gateway.strict_schema import SettingsError
-from gateway.telemetry import logs, processes
 
 if TYPE_CHECKING:
-    from gateway.forward.forwarder import Forwarder
+    from gateway.forwarder.forwarder import Forwarder
 
 PARENT_SECONDS = 0.2  # between looks whether the parent lives
 YIELDING = 5  # niceness: storing comes first, and calls fill up where there is a backlog
@@ -44,22 +44,22 @@ def add_command(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Deliver; the exit status."""
     if options.beside:
-        processes.count_as("forwarder")
+        process_label.set_process_label("forwarder")
         os.nice(YIELDING)
     _become_greenlets()
     logs.configure()
-    from gateway.forward import delivery, metering
-    from gateway.last_valid import LastValid
-    from gateway.telemetry.trail import open_trail
+    from gateway.forwarder import build, instrumentation
+    from gateway.observability.history import open_history
+    from gateway.reload import ReloadableSettings
 
-    kept = LastValid(os.environ)
+    kept = ReloadableSettings(os.environ)
     lease, outbox = open_outbox(kept.settings, once=options.once)
-    trail = open_trail(kept.settings)
-    pulse = metering.Pulse(kept.settings, lease.report, trail)
-    forwarder = delivery.assemble(kept, lease, outbox, trail, pulse)
+    trail = open_history(kept.settings)
+    pulse = instrumentation.Heartbeat(kept.settings, lease.report, trail)
+    forwarder = build.build_forwarder(kept, lease, outbox, trail, pulse)
     if options.metrics_port is not None:
         try:
-            metering.serve(options.metrics_port, pulse)
+            instrumentation.serve_metrics(options.metrics_port, pulse)
         except (OSError, OverflowError) as error:
             raise SettingsError(f"--metrics-port {options.metrics_port}: {error}") from None
     _obey_signals(forwarder)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.observability.logs import printable
+from gateway.observability.trace import Found, find
 from gateway.settings import load
-from gateway.telemetry.logs import printable
-from gateway.telemetry.trace import Found, find
 
 
 def add_command(commands: Any) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.dataset_schema import EVENT_COLUMNS, Column, parse_columns
+from gateway.events.dataset_schema import EVENT_COLUMNS, Column, parse_columns
 from gateway.settings import Settings, load
 from gateway.sites import Site
 from gateway.strict_schema import SettingsError

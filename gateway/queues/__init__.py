@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-RUN = 10  # records that `take` gives of a session at once: what fits into one PutEvents call
+BATCH_RECORDS = (
+    10  # records that `take` gives of a session at once: what fits into one PutEvents call
+)
 SILENCE = 10.0  # seconds
 
 
@@ -27,7 +29,7 @@ class Record(NamedTuple):
     received_at: float  # epoch seconds
 
 
-class Taken(NamedTuple):
+class Delivery(NamedTuple):
     """A record in the forwarder's hands, the handle to settle it by, and the calls it was in."""
 
     handle: int
@@ -38,15 +40,15 @@ class Taken(NamedTuple):
 class Release(NamedTuple):
     """A record to be taken again, in `delay` seconds at the earliest; `attempts` are added."""
 
-    taken: Taken
+    taken: Delivery
     attempts: int
     delay: float
 
 
-class Burial(NamedTuple):
+class Rejection(NamedTuple):
     """Why a record can't be delivered: a reason code, and the message that came with it."""
 
-    taken: Taken
+    taken: Delivery
     reason: str
     message: str
     attempts: int
@@ -107,11 +109,11 @@ class Inbox(Protocol):
 class Outbox(Protocol):
     """The forwarder end. Used by one thread."""
 
-    def take(self, room: Callable[[str], int]) -> list[Taken]:
+    def take(self, room: Callable[[str], int]) -> list[Delivery]:
         """Records of up to `room(site)` sessions of each site, the oldest first."""
 
     def settle(
-        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
         """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
 
@@ -145,7 +147,7 @@ class DeadLetters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class ForwarderStatus:
     """How delivery is going, as the forwarder says every second or so."""
 
     at: float  # epoch seconds
@@ -165,5 +167,5 @@ class Lease(Protocol):
     def acquire(self) -> bool:
         """Whether it is ours now. To be asked before each use, as it may be lost."""
 
-    def report(self, condition: Condition) -> None:
+    def report(self, condition: ForwarderStatus) -> None:
         """Let others know how it is going."""

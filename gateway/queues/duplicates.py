@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 
 import orjson
 
+from gateway.events.strict_json import dumps
 from gateway.queues import Record
-from gateway.strict_json import dumps
 
 # Not `sentAt`, which a page that is loaded again tells anew, and the gateway corrects or fills in;
 # nor what led to the event, which may be known at one time and not at another.

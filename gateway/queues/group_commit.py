@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from gateway.threads import off_the_loop
+from gateway.threadpool import run_in_threadpool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,13 +51,13 @@ class GroupCommit(Generic[Item, Result]):
         call: Callable[..., Sequence[Result]] | None = None,
         committed: Callable[[int, float], None] = unheard,
     ) -> None:
-        """`call(store, items)` makes the call: `off_the_loop`, unless said otherwise.
+        """`call(store, items)` makes the call: `run_in_threadpool`, unless said otherwise.
 
         `committed(items, seconds)` hears of each that succeeds.
         """
         self._store = store
         self._committed = committed
-        self._call = call or off_the_loop
+        self._call = call or run_in_threadpool
         self._mutex = threading.Lock()
         self._waiting: list[_Entry[Item, Result]] = []
         self._busy = False

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gateway.queues import Condition, DeadLetters, Inbox, Lease, Outbox, Record, Status
+from gateway.queues import DeadLetters, ForwarderStatus, Inbox, Lease, Outbox, Record, Status
 from gateway.queues.group_commit import unheard
-from gateway.queues.sqlite.dead import SqliteDeadLetters, find, forget, status
+from gateway.queues.sqlite.database import Database
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
 from gateway.queues.sqlite.errors import unavailable
-from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.inbox import SqliteInbox
-from gateway.queues.sqlite.locks import ForwarderLock, read_condition
+from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import problems
 from gateway.settings import Settings
@@ -69,7 +69,7 @@ def open_dead_letters(settings: Settings) -> DeadLetters:
     if settings.on_sqs:
         from gateway.queues.sqs import admin
         from gateway.queues.sqs.client import Queue
-        from gateway.queues.sqs.dead import SqsDeadLetters
+        from gateway.queues.sqs.dead_letters import SqsDeadLetters
 
         url = admin.dead_letter_url(settings.queue, settings.dead_letter_queue)
         return SqsDeadLetters(Queue(settings.queue), Queue(url))
@@ -147,11 +147,11 @@ def create_queue(settings: Settings) -> list[str]:
     return []
 
 
-def delivery_condition(settings: Settings) -> Condition | None:
+def forwarder_status(settings: Settings) -> ForwarderStatus | None:
     """What the forwarder said last of how it is going; None where it never did."""
     if settings.on_sqs:  # each of its forwarders says it itself: see `forward --metrics-port`
-        return Condition(time.time(), 0, {})
-    return read_condition(sqlite_path(settings.queue))
+        return ForwarderStatus(time.time(), 0, {})
+    return read_status(sqlite_path(settings.queue))
 
 
 def sqlite_path(url: str) -> Path:

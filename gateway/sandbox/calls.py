@@ -15,7 +15,7 @@ from email.message import Message
 from typing import Any
 
 from gateway.sandbox import signature, validation
-from gateway.sandbox.errors import Refusal
+from gateway.sandbox.errors import ApiError
 from gateway.sandbox.faults import Fate, Faults
 
 Call = dict[str, Any]
@@ -114,7 +114,7 @@ class PutEvents:
             raise NoAnswer(hang=fate is Fate.HANG)
         try:
             self._accept(call, headers, body, faults, fate)
-        except Refusal as refusal:
+        except ApiError as refusal:
             call |= {"status": refusal.status, "error": refusal.name, "message": refusal.message}
         # The cut call's caller will not know what this line knows.
         self.calls.add(call | {"answered": fate is not Fate.CUT_AFTER})
@@ -132,7 +132,7 @@ class PutEvents:
         if isinstance(members, dict):
             call |= {name: members.get(name) for name in MEMBERS}
         if fate in _SERVER_FAULTS:
-            raise Refusal(*_SERVER_FAULTS[fate])
+            raise ApiError(*_SERVER_FAULTS[fate])
         request = validation.validate(members)
         self._check_tracker(request.members["trackingId"], signer, faults)
         _check_items(request.members["eventList"], faults)
@@ -140,20 +140,20 @@ class PutEvents:
 
     def _check_tracker(self, tracking_id: str, signer: signature.Signer, faults: Faults) -> None:
         if tracking_id in faults.access_denied_tracking_ids:
-            raise Refusal(
+            raise ApiError(
                 "AccessDeniedException",
                 f"User: {signer.access_key_id} is not authorized to perform: personalize:PutEvents",
             )
         unknown = self._tracking_ids and tracking_id not in self._tracking_ids
         if unknown or tracking_id in faults.refuse_tracking_ids:
             # Unconfirmed: nobody has reported what AWS says to a tracking ID it does not know.
-            raise Refusal("InvalidInputException", f"Invalid tracking ID: {tracking_id}")
+            raise ApiError("InvalidInputException", f"Invalid tracking ID: {tracking_id}")
 
 
 def _check_items(events: list[dict[str, Any]], faults: Faults) -> None:
     for event in events:
         if event.get("itemId") in faults.refuse_item_ids:
-            raise Refusal("InvalidInputException", f"Invalid item ID: {event['itemId']}")
+            raise ApiError("InvalidInputException", f"Invalid item ID: {event['itemId']}")
 
 
 def _new_call(now: float) -> Call:

@@ -17,7 +17,7 @@ STATUS = {
 }
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The call is answered with an error: its name in AWS, and a message in AWS's wording."""
 
     def __init__(self, name: str, message: str) -> None:

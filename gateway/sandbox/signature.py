@@ -11,7 +11,7 @@ import re
 from email.message import Message
 from typing import NamedTuple
 
-from gateway.sandbox.errors import Refusal
+from gateway.sandbox.errors import ApiError
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "personalize"
@@ -37,7 +37,7 @@ def check(headers: Message[str, str]) -> Signer:
     """Read the signature; raise Refusal where AWS would see at a glance that it cannot be right."""
     authorization = headers.get("Authorization")
     if not authorization:
-        raise Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise ApiError("MissingAuthenticationTokenException", "Missing Authentication Token")
     parts = _parts(authorization)
     date = headers.get("X-Amz-Date")
     missing = [
@@ -102,9 +102,9 @@ def _scope(credential: str, date: str) -> Signer:
     return Signer(access_key_id, region)
 
 
-def _incomplete(message: str) -> Refusal:
-    return Refusal("IncompleteSignatureException", message)
+def _incomplete(message: str) -> ApiError:
+    return ApiError("IncompleteSignatureException", message)
 
 
-def _invalid(message: str) -> Refusal:
-    return Refusal("InvalidSignatureException", message)
+def _invalid(message: str) -> ApiError:
+    return ApiError("InvalidSignatureException", message)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn
 
-from gateway.sandbox.errors import Refusal
+from gateway.sandbox.errors import ApiError
 
 SERVICE = "personalize-events"
 OPERATION = "PutEvents"
@@ -80,7 +80,7 @@ def read(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
-        raise Refusal("SerializationException", f"The body is not JSON: {error}") from None
+        raise ApiError("SerializationException", f"The body is not JSON: {error}") from None
 
 
 def validate(value: Any) -> Request:
@@ -88,9 +88,9 @@ def validate(value: Any) -> Request:
     report = Report()
     members = put_events()(value, "", report)
     if report.problems:
-        raise Refusal("InvalidInputException", report.message())
+        raise ApiError("InvalidInputException", report.message())
     if report.beyond:
-        raise Refusal("InvalidInputException", report.beyond[0])
+        raise ApiError("InvalidInputException", report.beyond[0])
     return Request(members, report.ignored)
 
 
@@ -175,7 +175,7 @@ def _number(shape: Any) -> Check:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _unexpected(value, kind, path)
         if not _is_finite(value):
-            raise Refusal("SerializationException", f"The number at '{path}' is out of range")
+            raise ApiError("SerializationException", f"The number at '{path}' is out of range")
         return value
 
     return check
@@ -267,7 +267,7 @@ def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unexpected(value: Any, wanted: str, path: str) -> Refusal:
+def _unexpected(value: Any, wanted: str, path: str) -> ApiError:
     where = f" at '{path}'" if path else ""
     match value:
         case dict():
@@ -276,7 +276,7 @@ def _unexpected(value: Any, wanted: str, path: str) -> Refusal:
             found = "Start of list found where not expected"
         case _:
             found = f"{_token(value)} can not be converted to a {wanted}"
-    return Refusal("SerializationException", found + where)
+    return ApiError("SerializationException", found + where)
 
 
 def _token(value: Any) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from gateway.observability import metrics
+from gateway.observability.logs import RateLimitedLogger
+from gateway.observability.readiness import Health
 from gateway.settings import Settings
-from gateway.telemetry import metrics
-from gateway.telemetry.logs import Repeats
-from gateway.telemetry.readiness import Health
-from gateway.threads import off_the_loop
+from gateway.threadpool import run_in_threadpool
 from gateway.web import inspector
-from gateway.web.guard import COOKIE, Guard
-from gateway.web.refusals import Refusal
+from gateway.web.admin_auth import COOKIE, AdminAuth
+from gateway.web.errors import RequestRejected
 from gateway.web.snippet import STATIC
 
 PAGES = STATIC / "inspect"
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def blueprint(
     settings: Settings,
-    guard: Guard,
+    guard: AdminAuth,
     state: Callable[[], metrics.State],
     examined: Callable[[], Health],
 ) -> Blueprint:
@@ -50,7 +50,7 @@ def blueprint(
     @routes.get("/metrics")
     def show_metrics() -> Response:
         health = examined()
-        text = off_the_loop(lambda: metrics.exposition(state(), health))
+        text = run_in_threadpool(lambda: metrics.exposition(state(), health))
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/inspect")
@@ -61,7 +61,7 @@ def blueprint(
     return routes
 
 
-def _keep_others_out(routes: Blueprint, guard: Guard) -> None:
+def _keep_others_out(routes: Blueprint, guard: AdminAuth) -> None:
     log_in_page = (PAGES / "log-in.html").read_text(encoding="utf-8")
 
     @routes.before_request
@@ -69,7 +69,9 @@ def _keep_others_out(routes: Blueprint, guard: Guard) -> None:
         if request.endpoint in ("admin.log_in", "admin.log_out") or guard.admits(request):
             return None
         if request.endpoint != "admin.inspect" or "Authorization" in request.headers:
-            raise Refusal(401, "admin_token", "Send the admin token: Authorization: Bearer …")
+            raise RequestRejected(
+                401, "admin_token", "Send the admin token: Authorization: Bearer …"
+            )
         text = (
             log_in_page.replace('role="alert" hidden', 'role="alert"')
             if "wrong" in request.args
@@ -85,8 +87,8 @@ def _keep_others_out(routes: Blueprint, guard: Guard) -> None:
         return response
 
 
-def _add_log_in(routes: Blueprint, guard: Guard) -> None:
-    repeats = Repeats(log)
+def _add_log_in(routes: Blueprint, guard: AdminAuth) -> None:
+    repeats = RateLimitedLogger(log)
 
     @routes.post("/inspect/log-in")
     def log_in() -> Response:

@@ -15,19 +15,20 @@ from uuid import uuid4
 from flask import Blueprint, Request, Response, after_this_request, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from gateway import events, origins
+from gateway import origins
+from gateway.events import schemas
+from gateway.observability import metrics
 from gateway.queues import Inbox, QueueError, Record
 from gateway.sites import Site
-from gateway.telemetry import metrics
-from gateway.web import cors, gates, pixel
+from gateway.web import cors, filters, pixel
 from gateway.web.doors import Client, Door, Visitor
-from gateway.web.ledger import Ledger
-from gateway.web.rates import Rates, network
-from gateway.web.refusals import Refusal, no_content
+from gateway.web.errors import RequestRejected, no_content
+from gateway.web.event_recorder import EventRecorder
+from gateway.web.rate_limits import RateLimiter, network
 from gateway.web.sessions import Visit
 
 Given = TypeVar("Given")
-Read = Callable[[Request], events.Request]
+Read = Callable[[Request], schemas.Request]
 Admit = Callable[[Door, Request], None]
 
 
@@ -35,8 +36,8 @@ def blueprint(
     sites: Mapping[str, Site],
     secret_keys: Sequence[str],
     inbox: Inbox,
-    ledger: Ledger,
-    rates: Rates,
+    ledger: EventRecorder,
+    rates: RateLimiter,
 ) -> Blueprint:
     """The route, with all that it needs handed in."""
     routes = Blueprint("collect", __name__)
@@ -50,19 +51,19 @@ def blueprint(
         try:
             wanted = read(sent)
             door = doors.get(wanted.tracking_id)
-            gates.ask_consent(door.site if door else None, sent.environ)
+            filters.ask_consent(door.site if door else None, sent.environ)
             if door is None:
-                raise Refusal(404, "unknown_site", "No site has this trackingId")
+                raise RequestRejected(404, "unknown_site", "No site has this trackingId")
             admit(door, sent)
-            gates.pass_gates(
+            filters.apply_filters(
                 door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates
             )
             return _take(door, wanted, sent, inbox, ledger, now)
-        except Refusal as refusal:
-            gates.count_rejected(refusal, sent.remote_addr, rates)
-            asked_not_to = wanted is None and gates.refuses_tracking(None, sent.environ)
+        except RequestRejected as refusal:
+            filters.count_rejected(refusal, sent.remote_addr, rates)
+            asked_not_to = wanted is None and filters.refuses_tracking(None, sent.environ)
             if refusal.reason != "invalid_event" and not asked_not_to:
-                ledger.turned_away(door.site.key if door else "", wanted, refusal, now)
+                ledger.rejected_request(door.site.key if door else "", wanted, refusal, now)
             raise
 
     @routes.post("/events")
@@ -70,7 +71,7 @@ def blueprint(
         # Not the proxy, which searches for the request at each look.
         sent: Request = request._get_current_object()  # type: ignore[attr-defined]
         if not is_of_a_site(_origin(sent)):  # before the body is read
-            gates.limit_rejected(sent.remote_addr, rates)
+            filters.limit_rejected(sent.remote_addr, rates)
         return cors.admit(receive(sent, _beacon, _admit_page), _origin(sent))
 
     @routes.get("/pixel.gif")
@@ -84,18 +85,23 @@ def blueprint(
 
 
 def _take(
-    door: Door, wanted: events.Request, sent: Request, inbox: Inbox, ledger: Ledger, now: float
+    door: Door,
+    wanted: schemas.Request,
+    sent: Request,
+    inbox: Inbox,
+    ledger: EventRecorder,
+    now: float,
 ) -> Response:
     """What is valid into the queue, and the answer."""
     site = door.site
-    accepted, errors = events.accept(
+    accepted, errors = schemas.accept_events(
         wanted, event_types=site.event_types, now=now, new_id=lambda: str(uuid4())
     )
     if errors:
         ledger.invalid(site.key, wanted, errors, now)
     if not accepted:
         what = {"eventList": errors}
-        raise Refusal(400, "invalid_event", "No event of the list is valid", what)
+        raise RequestRejected(400, "invalid_event", "No event of the list is valid", what)
     times = [event.at for event in accepted]
     visitor = door.visitor(wanted, _client(sent), times, now)
     records = _records(site.key, visitor, accepted, now)
@@ -112,7 +118,7 @@ def _body(sent: Request) -> bytes:
     """The whole body, as it was sent: none is decompressed."""
     encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "")
     if encoding.lower() not in ("", "identity"):
-        raise Refusal(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
+        raise RequestRejected(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
     length = sent.content_length
     try:
         if length is None:
@@ -123,11 +129,11 @@ def _body(sent: Request) -> bytes:
     except HTTPException:
         raise
     except Exception as error:  # the server's own for chunks that are none: there is no one type
-        raise Refusal(
+        raise RequestRejected(
             400, "unreadable_body", f"The body is unreadable: {type(error).__name__}"
         ) from None
     if len(body) < length:
-        raise Refusal(400, "unreadable_body", "The body is unreadable: it broke off")
+        raise RequestRejected(400, "unreadable_body", "The body is unreadable: it broke off")
     return body
 
 
@@ -139,19 +145,19 @@ def _chunked(sent: Request) -> bytes:
     return body
 
 
-def _beacon(sent: Request) -> events.Request:
-    return _valid(events.read, _body(sent))
+def _beacon(sent: Request) -> schemas.Request:
+    return _valid(schemas.read_request, _body(sent))
 
 
-def _view(sent: Request) -> events.Request:
+def _view(sent: Request) -> schemas.Request:
     return _valid(pixel.read, sent.args)
 
 
-def _valid(read: Callable[[Given], events.Request], given: Given) -> events.Request:
+def _valid(read: Callable[[Given], schemas.Request], given: Given) -> schemas.Request:
     try:
         return read(given)
-    except events.InvalidRequest as error:
-        raise Refusal(400, "invalid_request", str(error), error.errors) from None
+    except schemas.InvalidRequest as error:
+        raise RequestRejected(400, "invalid_request", str(error), error.errors) from None
 
 
 def _origin_of_any(sites: Collection[Site]) -> Callable[[str | None], bool]:
@@ -175,16 +181,16 @@ def _admit_page(door: Door, sent: Request) -> None:
     origin = _origin(sent)
     if not door.admits(origin):
         what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
-        raise Refusal(403, "foreign_origin", f"{what} is not among the site's origins")
+        raise RequestRejected(403, "foreign_origin", f"{what} is not among the site's origins")
 
 
 def _admit_pixel(door: Door, _sent: Request) -> None:
     if not door.site.pixel:
-        raise Refusal(403, "pixel_off", "The site does not set `pixel = true`")
+        raise RequestRejected(403, "pixel_off", "The site does not set `pixel = true`")
 
 
 def _records(
-    site: str, visitor: Visitor, accepted: Sequence[events.Event], now: float
+    site: str, visitor: Visitor, accepted: Sequence[schemas.Event], now: float
 ) -> list[Record]:
     return [
         Record(site, session_id, visitor.user_id, one.event_id, one.sent, one.received, now)
@@ -196,10 +202,10 @@ def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
     try:
         return inbox.put(records)
     except QueueError as error:
-        raise Refusal(503, error.reason, "The queue cannot take events now") from error
+        raise RequestRejected(503, error.reason, "The queue cannot take events now") from error
 
 
-def _answer(accepted: int, new: bool, errors: Mapping[int, events.Errors]) -> Response:
+def _answer(accepted: int, new: bool, errors: Mapping[int, schemas.Errors]) -> Response:
     if not errors:
         return no_content(None if new else "duplicate")
     rejected = [{"index": index, "errors": why} for index, why in errors.items()]

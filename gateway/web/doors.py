@@ -10,8 +10,8 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from gateway import origins
-from gateway.events import Request
-from gateway.fields import is_placeholder
+from gateway.events.fields import is_placeholder
+from gateway.events.schemas import Request
 from gateway.sites import Site
 from gateway.web.sessions import Claims, Sessions, Visit
 

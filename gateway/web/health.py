@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, jsonify
 
+from gateway.observability.logs import printable
+from gateway.observability.readiness import Health
 from gateway.queues import QueueError
-from gateway.telemetry.logs import printable
-from gateway.telemetry.readiness import Health
-from gateway.web.refusals import RETRY_AFTER
+from gateway.web.errors import RETRY_AFTER
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 
+from gateway.observability import trace
+from gateway.observability.history import history_path
+from gateway.observability.history.reader import CHART_SECONDS, EventFilter, HistoryReader
+from gateway.observability.metrics import State
+from gateway.observability.readiness import Health
 from gateway.queues import QueueError
 from gateway.settings import Settings
-from gateway.telemetry import trace
-from gateway.telemetry.metrics import State
-from gateway.telemetry.readiness import Health
-from gateway.telemetry.trail import trail_path
-from gateway.telemetry.trail.reader import CHART_SECONDS, TrailReader, Wanted
-from gateway.threads import off_the_loop
-from gateway.web.refusals import Refusal
+from gateway.threadpool import run_in_threadpool
+from gateway.web.errors import RequestRejected
 
 Value = TypeVar("Value")
 
@@ -29,13 +29,13 @@ def add_routes(
     examined: Callable[[], Health],
 ) -> None:
     """Answers in short, so that no worker of any class is tied up by who looks on."""
-    trail = TrailReader(trail_path(settings))
+    trail = HistoryReader(history_path(settings))
 
     @routes.get("/inspect/events")
     def events() -> Response:
         """Those that had a step after `after`, which is the `next` of the last answer."""
         args = request.args
-        wanted = Wanted(*(args.get(name) or None for name in Wanted._fields))
+        wanted = EventFilter(*(args.get(name) or None for name in EventFilter._fields))
         after = args.get("after", 0, type=int)
         last, lives = _looked(lambda: trail.lives(wanted, max(0, min(after, 1 << 62))))
         return jsonify({"next": last, "events": lives})
@@ -57,7 +57,7 @@ def add_routes(
                 "seconds": CHART_SECONDS,
                 "ticks": ticks,
                 "local": settings.on_sqs,
-                "queue": _queue(off_the_loop(state)),
+                "queue": _queue(run_in_threadpool(state)),
                 "troubles": _troubles(examined()),
             }
         )
@@ -65,9 +65,11 @@ def add_routes(
 
 def _looked(look: Callable[[], Value]) -> Value:
     try:
-        return off_the_loop(look)
+        return run_in_threadpool(look)
     except (sqlite3.Error, OSError, QueueError) as error:
-        raise Refusal(503, "trail_unreadable", f"The trail can't be read now: {error}") from None
+        raise RequestRejected(
+            503, "trail_unreadable", f"The trail can't be read now: {error}"
+        ) from None
 
 
 def _queue(state: State) -> dict[str, Any] | None:

@@ -12,13 +12,13 @@ from base64 import b64decode
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from gateway import events
+from gateway.events import schemas
 
 GIF = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")  # 1×1, transparent
 OF_EVENT = ("eventId", "eventType", "itemId", "recommendationId", "impression")
 
 
-def read(query: MultiDict[str, str]) -> events.Request:
+def read(query: MultiDict[str, str]) -> schemas.Request:
     """The request that an address stands for; raise InvalidRequest where nothing is acceptable."""
     errors = {name: ["Not in a pixel's address."] for name in query if name not in OF_EVENT}
     errors.pop("trackingId", None)
@@ -26,12 +26,12 @@ def read(query: MultiDict[str, str]) -> events.Request:
     if query.get("eventType", "").strip().lower() == "purchase":
         errors["eventType"] = ["A purchase is not told by a pixel."]
     if errors:
-        raise events.InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors)
+        raise schemas.InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors)
     event: dict[str, str | list[str]] = {name: query[name] for name in OF_EVENT if query.get(name)}
     if "impression" in event:
         event["impression"] = query["impression"].split(",")
     members = {name: query[name] for name in query if name == "trackingId"}
-    return events.read(json.dumps({**members, "eventList": [event]}).encode())
+    return schemas.read_request(json.dumps({**members, "eventList": [event]}).encode())
 
 
 def drawn(response: Response) -> Response:

@@ -25,7 +25,7 @@ from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 from werkzeug import exceptions
 
-from gateway.telemetry import logs
+from gateway.observability import logs
 from gateway.web import open_files
 
 SPARE = 0.1  # of the connections, which those that were told to go may still hold
@@ -81,7 +81,7 @@ class Reader(Protocol):
         """That many bytes, or fewer at the end."""
 
 
-class Hurried:
+class DeadlineReader:
     """Reads a request's body for so many seconds at most; then it raises what `late` names."""
 
     def __init__(self, req: Any, seconds: float) -> None:
@@ -107,7 +107,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.worker_connections: int = min(self.cfg.worker_connections, open_files.connections())
         self._most = int(self.worker_connections * (1 - SPARE))
         self.server_class = partial(Server, worker=self)
-        self._repeats = logs.Repeats(log)
+        self._repeats = logs.RateLimitedLogger(log)
         # Since when each is idle, None while a request of it is served (`time.monotonic()`); the
         # one waited for longest comes first.
         self._waiting: dict[socket, float | None] = {}
@@ -154,7 +154,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if length is None or length > DRAINED:
             req.force_close()
         if length is None or length > req.unreader.buf.getbuffer().nbytes:  # else it is all here
-            req.body.reader = Hurried(req, self.cfg.timeout)
+            req.body.reader = DeadlineReader(req, self.cfg.timeout)
         try:
             return super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # the connection is to end
@@ -162,7 +162,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 self._linger(sock)
             raise
         finally:
-            if isinstance(req.body.reader, Hurried):  # what is left is nobody's to answer
+            if isinstance(req.body.reader, DeadlineReader):  # what is left is nobody's to answer
                 req.body.reader.late = TimeoutError
             if sock in self._waiting:
                 self._waiting[sock] = time.monotonic()

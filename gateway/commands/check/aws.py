@@ -13,9 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from gateway.commands.check.finding import Finding
-from gateway.forward.batches import Call, CallFailed
-from gateway.forward.personalize import Personalize, session
-from gateway.queues import Record, Taken
+from gateway.forwarder.batching import Call, CallFailed
+from gateway.forwarder.personalize import Personalize, session
+from gateway.queues import Delivery, Record
 from gateway.settings import Settings
 from gateway.sites import Site
 
@@ -129,7 +129,7 @@ def _test_event(site: Site, personalize: Personalize) -> Finding:
     event = {"eventId": event_id, "eventType": TEST_EVENT, "sentAt": int(now)}
     record = Record(site.key, TEST_EVENT, None, event_id, json.dumps(event), None, now)
     try:
-        personalize.send(Call(site.key, TEST_EVENT, None, [Taken(0, record, 0)]))
+        personalize.send(Call(site.key, TEST_EVENT, None, [Delivery(0, record, 0)]))
     except CallFailed as failure:
         text = f"{failure.reason}: {failure}"
         return Finding(what, False, text, remedy(failure.reason, str(failure)))

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError
 
 from gateway.commands.check.aws import REMEDIES
 from gateway.commands.check.finding import Finding
-from gateway.forward.personalize import session
+from gateway.forwarder.personalize import session
 from gateway.settings import Settings
 
 TOLERANCE = 60.0  # seconds; AWS's own is five minutes

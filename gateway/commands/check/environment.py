@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from gateway.commands.check.finding import Finding
 from gateway.secret_strength import NEW_SECRET
 from gateway.settings import KUBERNETES, EnvironmentSchema
-from gateway.strict_schema import SettingsError, checked
+from gateway.strict_schema import SettingsError, load_or_raise
 
 SECRET = {"GATEWAY_SECRET_KEY", "GATEWAY_ADMIN_TOKEN"}
 REFERENCE = "docs/settings.md lists every setting and its values"
@@ -35,7 +35,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _given(name: str, value: str) -> Finding:
     try:
-        checked(EnvironmentSchema(), {name: value}, "the environment")
+        load_or_raise(EnvironmentSchema(), {name: value}, "the environment")
     except SettingsError as error:
         text = str(error).removeprefix("the environment: ").removeprefix(f"{name}: ")
         text, _, command = text.partition("; ") if NEW_SECRET in text else (text, "", "")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from gateway import events
+    from gateway.events import schemas
 
 PROG = "personalize-gateway put-events"
 HELP = f"To see help text, you can run:\n\n  {PROG} help"
@@ -97,7 +97,7 @@ class _Parser(argparse.ArgumentParser):
         raise _usage_error(f"{message}\n\n{HELP}")
 
 
-class _Refuse(argparse.Action):
+class UnsupportedOption(argparse.Action):
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         name = self.option_strings[0]
         raise _usage_error(f"{name} is not supported here: {UNSUPPORTED[name]}.")
@@ -135,7 +135,7 @@ def _global_parser() -> _Parser:
     for name in ("--no-paginate", "--no-cli-pager", "--no-cli-auto-prompt"):
         silent.add_argument(name, action="store_true")
     for name in UNSUPPORTED:
-        parser.add_argument(name, action=_Refuse, nargs="?", help=argparse.SUPPRESS)
+        parser.add_argument(name, action=UnsupportedOption, nargs="?", help=argparse.SUPPRESS)
     return parser
 
 
@@ -163,20 +163,22 @@ def _command_parser(argv: list[str]) -> _Parser:
     return parser
 
 
-def _check(parameters: dict[str, Any], most: int | None) -> events.Request:
+def _check(parameters: dict[str, Any], most: int | None) -> schemas.Request:
     """Check as `POST /events` would, but that at most so many events fit in one call.
 
     None: any number, for the queue, which checks each event itself.
     """
-    from gateway import events
+    from gateway.events import schemas
 
     try:
         request = _read(parameters)
-    except events.InvalidRequest as error:
+    except schemas.InvalidRequest as error:
         raise _refused(error.errors or {"_schema": [str(error)]}) from None
     problems: dict[Any, Any] = {}
     if most is not None:
-        _, errors = events.accept(request, event_types=(), now=time.time(), new_id=lambda: "new")
+        _, errors = schemas.accept_events(
+            request, event_types=(), now=time.time(), new_id=lambda: "new"
+        )
         problems = {"eventList": errors} if errors else {}
         if len(request.event_list) > most:
             problems["eventList"] = [f"Longer than {most}, the most that one call may carry."]
@@ -189,13 +191,15 @@ def _check(parameters: dict[str, Any], most: int | None) -> events.Request:
     return request
 
 
-def _read(parameters: dict[str, Any]) -> events.Request:
+def _read(parameters: dict[str, Any]) -> schemas.Request:
     """As several requests, where the events are more than one may have."""
-    from gateway import events
+    from gateway.events import schemas
 
-    given, most = parameters["eventList"], events.EVENTS_A_REQUEST
+    given, most = parameters["eventList"], schemas.EVENTS_A_REQUEST
     requests = [
-        events.read(json.dumps({**parameters, "eventList": given[start : start + most]}).encode())
+        schemas.read_request(
+            json.dumps({**parameters, "eventList": given[start : start + most]}).encode()
+        )
         for start in range(0, len(given) or 1, most)
     ]
     return replace(
@@ -224,15 +228,15 @@ def _refuse_aws_options(options: argparse.Namespace) -> None:
             raise _usage_error(f"--{name.replace('_', '-')} has no effect with --enqueue.")
 
 
-def _enqueue(request: events.Request) -> int:
+def _enqueue(request: schemas.Request) -> int:
     """Hand the events to the queue; they are durable when this returns."""
-    from gateway import events
     from gateway.commands.put_events.enqueue import enqueue
+    from gateway.events import schemas
     from gateway.strict_schema import SettingsError
 
     try:
         enqueue(request, os.environ)
-    except events.InvalidRequest as error:
+    except schemas.InvalidRequest as error:
         raise _refused(error.errors) from None
     except SettingsError as error:
         raise CommandError(CONFIGURATION, str(error)) from None

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import uuid4
 
-from gateway import events
 from gateway.commands import progress
+from gateway.events import schemas
 from gateway.queues import Record
 from gateway.queues.urls import open_inbox
 from gateway.settings import load
@@ -16,7 +16,7 @@ from gateway.sites import Site, find_site
 from gateway.strict_schema import SettingsError
 
 
-def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:
+def enqueue(request: schemas.Request, environ: Mapping[str, str]) -> None:
     """Store the events durably; raise SettingsError, InvalidRequest or QueueError."""
     settings = load(environ)
     site = find_site(settings.sites, request.tracking_id)
@@ -30,14 +30,14 @@ def enqueue(request: events.Request, environ: Mapping[str, str]) -> None:
     inbox.put([Record(*who, one.event_id, one.sent, one.received, now) for one in accepted])
 
 
-def _accepted(request: events.Request, site: Site, now: float) -> list[events.Event]:
+def _accepted(request: schemas.Request, site: Site, now: float) -> list[schemas.Event]:
     """All of the events, or InvalidRequest; they may be many."""
-    accepted: list[events.Event] = []
-    errors: dict[int, events.Errors] = {}
+    accepted: list[schemas.Event] = []
+    errors: dict[int, schemas.Errors] = {}
     with progress.bar("Checking", len(request.event_list)) as bar:
-        for start in range(0, len(request.event_list), events.EVENTS_A_REQUEST):
-            part = request.event_list[start : start + events.EVENTS_A_REQUEST]
-            fit, wrong = events.accept(
+        for start in range(0, len(request.event_list), schemas.EVENTS_A_REQUEST):
+            part = request.event_list[start : start + schemas.EVENTS_A_REQUEST]
+            fit, wrong = schemas.accept_events(
                 replace(request, event_list=part),
                 event_types=site.event_types,
                 now=now,
@@ -47,5 +47,5 @@ def _accepted(request: events.Request, site: Site, now: float) -> list[events.Ev
             errors |= {start + index: why for index, why in wrong.items()}
             bar.update(len(part))
     if errors:
-        raise events.InvalidRequest("not every event is valid", {"eventList": errors})
+        raise schemas.InvalidRequest("not every event is valid", {"eventList": errors})
     return accepted

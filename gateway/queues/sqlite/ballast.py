@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from gateway import private
-from gateway.queues.sqlite.file import Database
+from gateway import file_permissions
+from gateway.queues.sqlite.database import Database
 
 BYTES = 4 << 20  # the log of a few settlements
 LOW = BYTES // 8  # bytes of free disk below which it is thrown
@@ -24,7 +24,7 @@ class Ballast:
         """Take it on board, where the disk has twice as much room."""
         with suppress(OSError):
             if not self._path.exists() and self._database.free_bytes() >= 2 * BYTES:
-                with open(self._path, "wb", opener=private.opener) as file:
+                with open(self._path, "wb", opener=file_permissions.opener) as file:
                     file.write(os.urandom(BYTES))  # what no file system can compress
 
     def throw(self) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gateway.queues import QueueFull, QueueUnavailable, Record, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
-from gateway.queues.sqlite.file import Database
+from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.schema import INSERT, seen_tables
-from gateway.threads import off_the_loop
+from gateway.threadpool import run_in_threadpool
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
 NEGLECTED_LOG_BYTES = 8 << 20
@@ -65,7 +65,7 @@ class SqliteInbox:
     def check(self) -> None:
         """Raise QueueError where `put` could not store an event now."""
         self._looked_at = float("-inf")  # so that the next `put` says the same
-        off_the_loop(self._check)
+        run_in_threadpool(self._check)
 
     def _check(self) -> None:
         database = Database(self._database.path, "FULL")  # the other one may be in use
@@ -94,7 +94,7 @@ class SqliteInbox:
         self._unlooked += sum(len(record.event) for record in records)
         if looks:
             with suppress(QueueUnavailable):  # all is stored: whoever comes next meets it
-                database.fold_log(NEGLECTED_LOG_BYTES)
+                database.checkpoint(NEGLECTED_LOG_BYTES)
         return [record is not None for record in marked]
 
 

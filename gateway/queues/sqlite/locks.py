@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from gateway import private
-from gateway.queues import Condition, QueueUnavailable
+from gateway import file_permissions
+from gateway.queues import ForwarderStatus, QueueUnavailable
 
 
 class Gate:
@@ -72,10 +72,10 @@ class Gate:
 def _opened(path: Path) -> IO[bytes]:
     """For nobody else to open: even who may only read a file can lock it. Closing it unlocks it."""
     try:
-        return open(path, "ab", buffering=0, opener=private.opener)
+        return open(path, "ab", buffering=0, opener=file_permissions.opener)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "ab", buffering=0, opener=private.opener)
+        return open(path, "ab", buffering=0, opener=file_permissions.opener)
 
 
 def _locked(file: IO[bytes], how: int) -> bool:
@@ -120,11 +120,11 @@ class ForwarderLock:
         self._file = file
         return True
 
-    def report(self, condition: Condition) -> None:
-        """Write beside the file how delivery is going: see `read_condition`."""
+    def report(self, condition: ForwarderStatus) -> None:
+        """Write beside the file how delivery is going: see `read_status`."""
         draft = self._condition.with_suffix(".new")
         with suppress(OSError):  # a full disk, say: then it is out of date, which also tells
-            with open(draft, "w", encoding="utf-8", opener=private.opener) as file:
+            with open(draft, "w", encoding="utf-8", opener=file_permissions.opener) as file:
                 json.dump(asdict(condition), file)
             draft.replace(self._condition)
 
@@ -139,9 +139,9 @@ def _condition_path(path: Path) -> Path:
     return Path(f"{path}-forwarder.json")
 
 
-def read_condition(path: Path) -> Condition | None:
+def read_status(path: Path) -> ForwarderStatus | None:
     """What the forwarder of a file said last; None where it never did."""
     try:
-        return Condition(**json.loads(_condition_path(path).read_bytes()))
+        return ForwarderStatus(**json.loads(_condition_path(path).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.queues import RUN, Burial, Record, Release, Taken
-from gateway.queues.sqlite import log
+from gateway.queues import BATCH_RECORDS, Delivery, Record, Rejection, Release
+from gateway.queues.sqlite import wal
 from gateway.queues.sqlite.ballast import Ballast
-from gateway.queues.sqlite.file import Database
-from gateway.queues.sqlite.lines import Lines
+from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.recovery import repair
 from gateway.queues.sqlite.schema import COLUMNS, seen_tables
+from gateway.queues.sqlite.session_scheduler import SessionScheduler
 
 AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms
@@ -26,7 +26,7 @@ BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
 AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
 # By session as well: a handle of a file that was replaced may be another one's in the new.
 THESE = f"""SELECT id, attempts, {COLUMNS} FROM queue
-            WHERE id IN ({", ".join("?" * RUN)}) AND +site = ? AND session_id = ? ORDER BY id"""
+            WHERE id IN ({", ".join("?" * BATCH_RECORDS)}) AND +site = ? AND session_id = ? ORDER BY id"""
 # The sites that have records, by hops from one to the next in the index.
 SITES = """WITH RECURSIVE hop(site) AS (
                SELECT min(site) FROM queue
@@ -58,11 +58,11 @@ class SqliteOutbox:
         self._now = now
         self._log_size = 0  # when last tidied
         self._opening = 0  # of the file, which the lines are about
-        self._lines = Lines(clock)
+        self._lines = SessionScheduler(clock)
 
-    def take(self, room: Callable[[str], int]) -> list[Taken]:
+    def take(self, room: Callable[[str], int]) -> list[Delivery]:
         """Records of up to `room(site)` sessions of each site, the oldest first."""
-        taken: list[Taken] = []
+        taken: list[Delivery] = []
         self._lines.wake()
         self._ballast.throw()
         try:
@@ -83,12 +83,12 @@ class SqliteOutbox:
         return taken
 
     def settle(
-        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
         """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
         died_at = self._now()
         self._ballast.throw()
-        self._database.fold_log(CHECKPOINT_BYTES)  # makes the room that this takes
+        self._database.checkpoint(CHECKPOINT_BYTES)  # makes the room that this takes
         with self._database.transaction() as db:
             for taken, reason, message, attempts in buried:
                 db.execute(BURY, (reason, message, attempts, died_at, *_it(taken)))
@@ -112,12 +112,12 @@ class SqliteOutbox:
     def tidy(self) -> None:
         """Fold the log into the file, forget old marks, and give free pages back."""
         self._database.require_sound()
-        log_size = log.bytes_used(self._database.path)
+        log_size = wal.bytes_used(self._database.path)
         idle, self._log_size = log_size == self._log_size, log_size
         if idle:
-            self._database.cut_log()  # its bytes count as used
+            self._database.truncate_wal()  # its bytes count as used
         else:
-            self._database.fold_log(CHECKPOINT_BYTES)
+            self._database.checkpoint(CHECKPOINT_BYTES)
         old = seen_tables(self._now(), self._dedupe_seconds)[2]
         with self._database.reading() as db:
             outdated = db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone()
@@ -128,7 +128,7 @@ class SqliteOutbox:
                 for _ in range(VACUUM_PAGES if spare else 0):
                     db.execute("PRAGMA incremental_vacuum(1)")
         if spare:
-            self._database.cut_log()  # only then does the file shrink
+            self._database.truncate_wal()  # only then does the file shrink
         self._ballast.hold()
 
     def repair(self, *, thorough: bool = False) -> str | None:
@@ -163,17 +163,17 @@ class SqliteOutbox:
             if len(found) < PAGE:
                 return
 
-    def _run(self, db: sqlite3.Connection, site: str) -> list[Taken]:
+    def _run(self, db: sqlite3.Connection, site: str) -> list[Delivery]:
         """The oldest records of the session whose turn it is; none if no session waits."""
         while (waiting := self._lines.next(site)) is not None:
             session_id, handles = waiting
-            ids = [*handles, *[None] * (RUN - len(handles))]
+            ids = [*handles, *[None] * (BATCH_RECORDS - len(handles))]
             rows = db.execute(THESE, (*ids, site, session_id)).fetchall()
             self._lines.take(site, len(rows))  # not before they have been read: that may fail
             if rows:
-                return [Taken(row[0], Record(*row[2:]), row[1]) for row in rows]
+                return [Delivery(row[0], Record(*row[2:]), row[1]) for row in rows]
         return []
 
 
-def _it(item: Taken) -> tuple[int, str]:
+def _it(item: Delivery) -> tuple[int, str]:
     return item.handle, item.record.event_id

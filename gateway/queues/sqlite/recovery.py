@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import unavailable
-from gateway.queues.sqlite.file import Database
 from gateway.queues.sqlite.locks import Gate
 from gateway.queues.sqlite.schema import COLUMNS, INSERT, SEEN_TABLES
 
@@ -96,12 +96,12 @@ def _carry_over(aside: Path, path: Path) -> Recovery:
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
     database = Database(fresh, "FULL")
     with database.reading():
-        database.drop_log()  # the schema
+        database.require_truncated_wal()  # the schema
     with _legible(aside, fresh) as old, database.transaction() as db:
         queued = _insert(db, INSERT, _readable(old, "queue", COLUMNS))
         dead = _insert(db, INSERT_DEAD, _readable(old, "dead", DEAD_COLUMNS))
         _carry_marks(old, db)
-    database.drop_log()
+    database.require_truncated_wal()
     database.close()
     fresh.rename(path)
     Gate(fresh).remove()

@@ -8,9 +8,9 @@ from typing import Any
 
 from gateway.queues import QueueUnavailable, Record, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
-from gateway.queues.sqs import wire
+from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import Queue
-from gateway.queues.sqs.wire import Chunk, Message
+from gateway.queues.sqs.message_format import Chunk, Message
 
 DOUBT_SECONDS = 15.0  # for which a failure is remembered, and then it may be tried again
 
@@ -41,7 +41,7 @@ class SqsInbox:
 
         Where it raises, some may be stored: sent again, they have the same eventIds.
         """
-        for failure in self._group.commit(wire.chunks(duplicates.tell_apart(records))):
+        for failure in self._group.commit(message_format.chunks(duplicates.tell_apart(records))):
             if failure is not None:
                 raise QueueUnavailable(failure.reason, str(failure))
         return [True] * len(records)
@@ -56,7 +56,7 @@ class SqsInbox:
     def _store(self, chunks: Sequence[Chunk]) -> list[Verdict]:
         verdicts: list[Verdict] = [None] * len(chunks)
         lost: Verdict = None  # SQS answers nobody now: further calls would only take as long
-        for call in wire.calls(wire.pack(chunks)):
+        for call in message_format.calls(message_format.pack(chunks)):
             outcome: list[Verdict] = [lost] * len(call) if lost else self._send(call)
             for message, verdict in zip(call, outcome, strict=True):
                 for number in message.chunks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.queues import Condition
+from gateway.queues import ForwarderStatus
 
 
 class SqsLease:
@@ -12,5 +12,5 @@ class SqsLease:
         """Whether it is ours now: always."""
         return True
 
-    def report(self, condition: Condition) -> None:
+    def report(self, condition: ForwarderStatus) -> None:
         """Each forwarder says itself how it is going: see `forward --metrics-port`."""

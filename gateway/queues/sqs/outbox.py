@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gateway.queues import Burial, QueueUnavailable, Record, Release, Taken
-from gateway.queues.sqs import dead, wire
+from gateway.queues import Delivery, QueueUnavailable, Record, Rejection, Release
+from gateway.queues.sqs import dead_letters, message_format
 from gateway.queues.sqs.client import Queue
-from gateway.queues.sqs.held import Held, Message
+from gateway.queues.sqs.in_flight import InFlight, Message
 from gateway.queues.sqs.receiver import Receiver
 
 WAITING = 1000  # records that wait for room here, from which no more are received
@@ -50,11 +50,11 @@ class SqsOutbox:
         self._max_age = max_age
         self._clock = clock
         self._now = now
-        self._held = Held()
+        self._held = InFlight()
         self._done: dict[str, Message] = {}  # to be deleted
         self._stalled: dict[str, float] = {}  # site → since when there is no room for it
         self._looked_at = float("-inf")  # when the old were last looked for
-        self._dead: dead.Cemetery | None = None
+        self._dead: dead_letters.DeadLetterWriter | None = None
         self._trouble: QueueUnavailable | None = None
         self._threads = ThreadPoolExecutor(AT_ONCE, "sqs")
         self.foreign = 0  # messages received that are not ours
@@ -67,7 +67,7 @@ class SqsOutbox:
         """Whether nothing is held."""
         return not self._held.messages and not self._done
 
-    def take(self, room: Callable[[str], int]) -> list[Taken]:
+    def take(self, room: Callable[[str], int]) -> list[Delivery]:
         """Records of up to `room(site)` sessions of each site; those past their age anyway."""
         if not self._receiver.polls_by_itself and not self._held.waiting:
             self._receiver.poll(0 if self._held.messages else ONCE_SECONDS)
@@ -83,16 +83,16 @@ class SqsOutbox:
         return taken
 
     def settle(
-        self, acked: Sequence[Taken], buried: Sequence[Burial], released: Sequence[Release]
+        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
         """Forget what is delivered, make dead letters, give back the rest.
 
         Raises nothing: what SQS can't do now is done later, and `tidy` says what is wrong.
         """
-        touched = [self._held.tick_off(item) for item in acked]
+        touched = [self._held.ack(item) for item in acked]
         for burial, failure in self._bury(buried):
             if failure is None:
-                touched.append(self._held.tick_off(burial.taken))
+                touched.append(self._held.ack(burial.taken))
             else:
                 self._trouble = failure
                 attempts = burial.attempts - burial.taken.attempts
@@ -141,8 +141,8 @@ class SqsOutbox:
                 known.receipt, known.lapses = receipt, lapses
                 continue
             try:
-                records, _ = wire.read(received["Body"])
-            except wire.Foreign as error:
+                records, _ = message_format.read(received["Body"])
+            except message_format.UnknownMessageFormat as error:
                 self.foreign += 1
                 log.debug("message %s: %s", name, error)
                 self._trouble = QueueUnavailable("sqs_foreign", f"message {name}: {error}")
@@ -154,7 +154,7 @@ class SqsOutbox:
             attempts = dict.fromkeys(range(len(records)), calls)
             self._held.add(Message(name, receipt, lapses, records, attempts))
 
-    def _overdue(self) -> list[Taken]:
+    def _overdue(self) -> list[Delivery]:
         """Once a second: what is past its age, for which the forwarder needs no room."""
         if self._clock() - self._looked_at < 1:
             return []
@@ -166,7 +166,9 @@ class SqsOutbox:
 
         return self._held.take_where(is_old)
 
-    def _bury(self, burials: Sequence[Burial]) -> Iterable[tuple[Burial, QueueUnavailable | None]]:
+    def _bury(
+        self, burials: Sequence[Rejection]
+    ) -> Iterable[tuple[Rejection, QueueUnavailable | None]]:
         if not burials:
             return []
         try:
@@ -174,7 +176,7 @@ class SqsOutbox:
         except QueueUnavailable as error:
             return [(burial, error) for burial in burials]
         if self._dead is None or self._dead.url != url:
-            self._dead = dead.Cemetery(url)
+            self._dead = dead_letters.DeadLetterWriter(url)
         return zip(burials, self._dead.bury(burials, self._now()), strict=True)
 
     def _conclude(self, messages: Mapping[str, Message]) -> None:
@@ -244,7 +246,10 @@ class SqsOutbox:
         self, operation: str, entries: Sequence[Mapping[str, Any]]
     ) -> list[QueueUnavailable | None]:
         """Batch calls, several at once; what is wrong with each entry, or None."""
-        groups = [entries[n : n + wire.ENTRIES] for n in range(0, len(entries), wire.ENTRIES)]
+        groups = [
+            entries[n : n + message_format.ENTRIES]
+            for n in range(0, len(entries), message_format.ENTRIES)
+        ]
         if len(groups) == 1:
             return self._main.batch(operation, groups[0])
         answers = self._threads.map(lambda group: self._main.batch(operation, group), groups)

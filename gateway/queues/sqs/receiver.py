@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.queues import QueueUnavailable
-from gateway.queues.sqs import wire
+from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import READ_SECONDS, Queue
 
 POLL_SECONDS = 20  # of a long poll while there is nothing to do, SQS's maximum
@@ -117,7 +117,7 @@ class Receiver:
         lapses = self._clock() + lease  # counted from before the call, to be on the safe side
         answer = self._polling.call(
             "receive_message",
-            MaxNumberOfMessages=wire.ENTRIES,
+            MaxNumberOfMessages=message_format.ENTRIES,
             WaitTimeSeconds=seconds,
             VisibilityTimeout=lease,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
@@ -140,11 +140,11 @@ class Receiver:
     def _poll_always(self, is_idle: Callable[[], bool]) -> None:
         count = self.poll(POLL_SECONDS if self._quiet and is_idle() else BUSY_POLL_SECONDS)
         self._quiet = count == 0
-        if count == wire.ENTRIES:
+        if count == message_format.ENTRIES:
             self._backlog.set()
 
     def _poll_backlog(self) -> None:
-        if self._backlog.wait(1) and self.poll(BUSY_POLL_SECONDS) < wire.ENTRIES:
+        if self._backlog.wait(1) and self.poll(BUSY_POLL_SECONDS) < message_format.ENTRIES:
             self._backlog.clear()
 
     def _keep(self, has_room: Callable[[], bool], poll: Callable[[], None]) -> None:

@@ -1,0 +1,1 @@
+"""PutEvents' wire format: what a valid request and a valid event are."""

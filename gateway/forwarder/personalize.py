@@ -1,0 +1,201 @@
+"""The one room that calls PutEvents. It sorts what can go wrong into what the forwarder knows.
+
+boto3's own retries are off: when to try again is the forwarder's to decide, for each attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's, for what never arrived
+    HTTPClientError,
+    NoCredentialsError,
+)
+
+from gateway.forwarder.batching import Call, CallRejected, Misconfigured, Retry
+from gateway.sites import Site
+
+CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=10,
+    retries={"total_max_attempts": 1},
+    max_pool_connections=1000,  # all that the calls of many sites at once may have opened
+    tcp_keepalive=True,
+    parameter_validation=False,  # the events were validated before they were queued
+)
+
+THROTTLED = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+)
+# What can be an event's own fault. Anything else that is neither passing nor known is the set-up's:
+# nothing is buried for an answer that nobody foresaw, of a proxy, say, or of STS.
+REFUSALS = frozenset(
+    {
+        "InvalidInputException",
+        "ValidationException",
+        "SerializationException",
+        "RequestEntityTooLargeException",
+    }
+)
+TRACKING_ID = re.compile(r"tracking\W?id|event\W?tracker", re.IGNORECASE)
+
+
+class Personalize:
+    """PutEvents for every site, each with its own tracking ID, region and role."""
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self.sites = sites  # another mapping may take its place at any time
+        self._clients: dict[tuple[str | None, ...], Any] = {}
+        self._outdated: set[str] = set()  # keys of sites whose next call needs a new client
+        # One for each set-up, as credentials may take long to look up: others are not to wait.
+        self._opening: dict[tuple[str | None, ...], threading.Lock] = {}
+
+    def send(self, call: Call) -> str | None:
+        """Make one call; raise Retry, Misconfigured or Refused where it was not accepted.
+
+        AWS's own ID of the request, which its support asks for.
+        """
+        site = self.sites.get(call.site)
+        if site is None:
+            raise Misconfigured("unknown_site", f"the sites file has no [sites.{call.site}]")
+        try:
+            return _request_id(self._client(site).put_events(**_request(site, call)))
+        except ClientError as error:
+            failure = _sorted(error, call)
+            failure.request_id = _request_id(error.response)
+            if isinstance(failure, Misconfigured) and failure.reason != "tracking_id":
+                self._forget(site)
+            raise failure from error
+        except (ConnectionError, HTTPClientError) as error:
+            raise Retry("unreachable", str(error)) from error
+        except BotoCoreError as error:  # no region, no credentials, no such profile …
+            self._forget(site)
+            raise Misconfigured("aws_setup", str(error)) from error
+
+    def _client(self, site: Site) -> Any:
+        key = _setup(site)
+        if not self._has_client(key, site):
+            with self._opening.setdefault(key, threading.Lock()):
+                if not self._has_client(key, site):  # nobody has made it meanwhile
+                    self._clients[key] = session(site).client(
+                        "personalize-events",
+                        region_name=site.region,
+                        endpoint_url=site.endpoint_url,
+                        config=CONFIG,
+                    )
+                    self._outdated.discard(site.key)
+        return self._clients[key]
+
+    def _has_client(self, key: tuple[str | None, ...], site: Site) -> bool:
+        return key in self._clients and site.key not in self._outdated
+
+    def _forget(self, site: Site) -> None:
+        """Let the next attempt read AWS's set-up anew: a client keeps the credentials it found.
+
+        Those that share it keep the old one until there is the new one.
+        """
+        self._outdated.add(site.key)
+
+
+def _setup(site: Site) -> tuple[str | None, ...]:
+    """What sites may share a client by."""
+    return site.region, site.endpoint_url, site.role_arn
+
+
+def _request_id(answer: Mapping[str, Any]) -> str | None:
+    name: str | None = answer.get("ResponseMetadata", {}).get("RequestId")
+    return name
+
+
+def _request(site: Site, call: Call) -> dict[str, Any]:
+    request = {
+        "trackingId": site.tracking_id,
+        "sessionId": call.session_id,
+        "eventList": [_event(item.record.event) for item in call.taken],
+    }
+    return request if call.user_id is None else {**request, "userId": call.user_id}
+
+
+def _event(stored: str) -> dict[str, Any]:
+    """As boto3 takes it quickest: to make a time of a number costs it ten times as much."""
+    event: dict[str, Any] = json.loads(stored)
+    return {**event, "sentAt": datetime.fromtimestamp(event["sentAt"], UTC)}
+
+
+def session(site: Site) -> boto3.Session:
+    """boto3's usual chain, and from there on the role where a site names one."""
+    if site.role_arn is None:
+        return boto3.Session()
+    source, assumed = botocore.session.get_session(), botocore.session.get_session()
+    source.set_default_client_config(CONFIG)  # STS is not to take its time either
+    if site.region is not None:
+        source.set_config_variable("region", site.region)
+    credentials = source.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    fetcher = AssumeRoleCredentialFetcher(
+        source.create_client,
+        credentials,
+        site.role_arn,
+        extra_args={"RoleSessionName": "personalize-gateway"},
+    )
+    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    return boto3.Session(botocore_session=assumed)
+
+
+def _sorted(error: ClientError, call: Call) -> Retry | Misconfigured | CallRejected:
+    code = error.response.get("Error", {}).get("Code", "")
+    answer: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
+    status = answer.get("HTTPStatusCode", 0)
+    message = str(error)
+    if code in THROTTLED or status == 429:
+        return Retry("throttled", message, _retry_after(answer))
+    if status >= 500 or status in (408, 409):
+        return Retry("aws_error", message, _retry_after(answer))
+    if status in (401, 403, 404):
+        return Misconfigured("access_denied" if status != 404 else "not_found", message)
+    if _blames_tracking_id(message, call):
+        return Misconfigured("tracking_id", message)
+    if error.operation_name == "PutEvents" and (code in REFUSALS or status == 413):
+        return CallRejected("refused", message)
+    return Misconfigured("unknown_error", message)
+
+
+def _blames_tracking_id(message: str, call: Call) -> bool:
+    """Whether it speaks of the tracking ID in AWS's own words: it may quote what visitors sent."""
+    found = TRACKING_ID.findall(message)
+    if not found or "eventList" in message:
+        return False
+    events = [json.loads(item.record.event) for item in call.taken]
+    properties = [json.loads(event.get("properties", "{}")) for event in events]
+    sent = "\n".join(_texts([call.session_id, call.user_id, events, properties]))
+    return any(name not in sent for name in found)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, the names of members too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _retry_after(answer: Mapping[str, Any]) -> float:
+    """Seconds; 0 where AWS names none (or a date, which it doesn't)."""
+    text = answer.get("HTTPHeaders", {}).get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0

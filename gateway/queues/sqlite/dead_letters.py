@@ -1,0 +1,98 @@
+"""The dead letters of a SQLite queue, and what waits in it: what operators ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from gateway.queues import DeadLetter, Record, Status
+from gateway.queues.sqlite.database import Database
+from gateway.queues.sqlite.locks import read_status
+from gateway.queues.sqlite.schema import COLUMNS, INSERT
+
+PAGE = 500  # dead letters read at a time, so that no reader keeps the log from being folded
+
+
+class SqliteDeadLetters:
+    """Those of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, "FULL")
+
+    def list(self) -> Iterator[DeadLetter]:
+        """All of them, oldest first."""
+        last, page = 0, self._page(0)
+        while page:
+            yield from page
+            last = int(page[-1].id)
+            page = self._page(last)
+
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
+        """Put each letter's record into the queue again, and forget the letter: all or none."""
+        with self._database.transaction() as db:
+            db.executemany(INSERT, [record for _, record in letters])
+            db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one, _ in letters])
+
+    def purge(self, letters: Collection[DeadLetter]) -> None:
+        """Forget these for good."""
+        with self._database.transaction() as db:
+            db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one in letters])
+
+    def _page(self, after: int) -> Sequence[DeadLetter]:
+        if not self._database.exists():
+            return []
+        query = f"""SELECT id, reason, message, attempts, died_at, {COLUMNS} FROM dead
+                    WHERE id > ? ORDER BY id LIMIT ?"""
+        with self._database.reading() as db:
+            rows = db.execute(query, (after, PAGE)).fetchall()
+        return [
+            DeadLetter(str(id_), reason, message, attempts, died_at, Record(*values))
+            for id_, reason, message, attempts, died_at, *values in rows
+        ]
+
+
+def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
+    """The records in a file that wait with this eventId, and the calls that each was in."""
+    database = Database(path, "FULL")
+    if not database.exists():
+        return []
+    with database.reading() as db:
+        query = f"SELECT {COLUMNS}, attempts FROM queue WHERE event_id = ?"
+        rows = db.execute(query, (event_id,)).fetchall()
+    database.close()
+    return [(Record(*values), attempts) for *values, attempts in rows]
+
+
+def status(path: Path) -> Status:
+    """What waits in a file; what is in flight, its forwarder says of itself."""
+    database = Database(path, "FULL")
+    if not database.exists():
+        return Status(0, 0, 0, None)
+    with database.reading() as db:
+        (queued,) = db.execute("SELECT count(*) FROM queue").fetchone()
+        (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
+        oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
+    database.close()
+    condition, now = read_status(path), time.time()
+    in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
+    age = None if oldest is None else max(0.0, now - oldest[0])
+    return Status(queued, in_flight, dead, age)
+
+
+def forget(path: Path, site: str, user_id: str) -> tuple[int, int]:
+    """Overwrite a user's events in a file, those that wait and the dead; how many of each."""
+    database = Database(path, "FULL")
+    if not database.exists():
+        return 0, 0
+    with database.reading() as db:
+        db.execute("PRAGMA secure_delete = ON")
+    with database.transaction() as db:
+        queued, dead = (
+            db.execute(f"DELETE FROM {table} WHERE site = ? AND user_id = ?", (site, user_id))
+            for table in ("queue", "dead")
+        )
+    counts = queued.rowcount, dead.rowcount
+    database.require_truncated_wal()  # which still has what was there
+    database.close()
+    return counts

@@ -1,0 +1,185 @@
+"""Dead letters on SQS: a queue of their own, a message for each, with the reason as attributes.
+
+The body is a message's of the queue itself with one record in it, and why it is dead beside that:
+so an event is kept whole, and a message that is moved back by hand is delivered again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from gateway.queues import DeadLetter, QueueUnavailable, Record, Rejection
+from gateway.queues.sqs import message_format
+from gateway.queues.sqs.client import Queue
+
+POLL_SECONDS = 1  # any waiting makes SQS ask all of its servers
+SCAN_SECONDS = 120  # for which letters that are listed are kept from others
+ATTRIBUTE_CHARACTERS = 1000  # of AWS's message; the body has it whole
+UNSEEMLY = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # SQS refuses
+
+log = logging.getLogger(__name__)
+
+
+class DeadLetterWriter:
+    """Where the forwarder's dead letters go."""
+
+    def __init__(self, url: str | None) -> None:
+        self.url = url
+        self._queue = None if url is None else Queue(url)
+
+    def bury(self, burials: Sequence[Rejection], now: float) -> list[QueueUnavailable | None]:
+        """Store each; what went wrong with it, or None."""
+        if self._queue is None:
+            why = "no GATEWAY_DEAD_LETTER_QUEUE is set, and the queue has no redrive target"
+            return [QueueUnavailable("sqs_no_dead_letters", why)] * len(burials)
+        return send(self._queue, [_entry(burial, now) for burial in burials])
+
+
+class SqsDeadLetters:
+    """What operators do about them. A letter that is listed is kept from other readers meanwhile.
+
+    The order is about that of their deaths: SQS promises none.
+    """
+
+    def __init__(self, main: Queue, dead: Queue) -> None:
+        self._main = main
+        self._dead = dead
+        # Of what is listed: message → its receipt, and how many letters of it are left.
+        self._receipts: dict[str, str] = {}
+        self._left: dict[str, int] = {}
+
+    def list(self) -> Iterator[DeadLetter]:
+        """All that are there now: not what is buried from now on, a replayed event, say."""
+        seen: set[str] = set()
+        started = float("inf")
+        try:
+            while messages := (answer := self._receive()).get("Messages"):
+                started = min(started, _date(answer))
+                fresh = [
+                    one
+                    for one in messages
+                    if one["MessageId"] not in seen and _sent_at(one) <= started
+                ]
+                for message in messages:
+                    self._receipts[message["MessageId"]] = message["ReceiptHandle"]
+                if not fresh:
+                    break
+                for message in fresh:
+                    seen.add(message["MessageId"])
+                    yield from self._letters(message)
+        finally:
+            self._put_back()
+
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
+        """Put each letter's record into the queue again, then forget the letter."""
+        records = [record for _, record in letters]
+        bodies = [
+            message_format.body(chunk.site, chunk.rows)
+            for r in records
+            for chunk in message_format.chunks([r])
+        ]
+        failures = send(self._main, [{"MessageBody": body} for body in bodies])
+        self.purge([letter for (letter, _), no in zip(letters, failures, strict=True) if not no])
+        for failure in filter(None, failures):
+            raise failure
+
+    def purge(self, letters: Sequence[DeadLetter]) -> None:
+        """Forget these for good."""
+        done = []
+        for letter in letters:
+            name = letter.id.partition("/")[0]
+            self._left[name] -= 1
+            if not self._left[name]:
+                done.append(name)
+        for start in range(0, len(done), message_format.ENTRIES):
+            names = done[start : start + message_format.ENTRIES]
+            entries = [{"ReceiptHandle": self._receipts[name]} for name in names]
+            failures = self._dead.batch("delete_message_batch", entries)
+            for name, failure in zip(names, failures, strict=True):
+                if failure is not None:
+                    raise failure
+                del self._receipts[name]
+
+    def _receive(self) -> Mapping[str, Any]:
+        return self._dead.call(
+            "receive_message",
+            MaxNumberOfMessages=message_format.ENTRIES,
+            WaitTimeSeconds=POLL_SECONDS,
+            VisibilityTimeout=SCAN_SECONDS,
+            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+        )
+
+    def _letters(self, message: Mapping[str, Any]) -> Iterator[DeadLetter]:
+        """A message's letters: one where we buried it, and one for each record where SQS did."""
+        name, attributes = message["MessageId"], message.get("Attributes", {})
+        try:
+            records, members = message_format.read(message["Body"])
+        except message_format.UnknownMessageFormat as error:
+            log.warning("message %s is left alone: %s", name, error)
+            return
+        why = members.get("dead")
+        if not isinstance(why, dict):
+            count = int(attributes.get("ApproximateReceiveCount", 0))
+            why = {"reason": "redriven", "message": "received too often", "attempts": count}
+        died_at = float(why.get("died_at", _sent_at(message)))
+        facts = str(why.get("reason")), str(why.get("message")), int(why.get("attempts", 0))
+        self._left[name] = len(records)
+        for number, record in enumerate(records):
+            id_ = name if len(records) == 1 else f"{name}/{number}"
+            yield DeadLetter(id_, *facts, died_at, record)
+
+    def _put_back(self) -> None:
+        receipts = [*self._receipts.values()]
+        for start in range(0, len(receipts), message_format.ENTRIES):
+            entries = [
+                {"ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for receipt in receipts[start : start + message_format.ENTRIES]
+            ]
+            self._dead.batch("change_message_visibility_batch", entries)
+
+
+def send(queue: Queue, entries: Sequence[Mapping[str, Any]]) -> list[QueueUnavailable | None]:
+    """Send messages in as few calls as they fit into; what went wrong with each, or None."""
+    failures: list[QueueUnavailable | None] = []
+    messages = [
+        message_format.Message(entry["MessageBody"], [n]) for n, entry in enumerate(entries)
+    ]
+    for call in message_format.calls(messages):
+        some = [entries[message.chunks[0]] for message in call]
+        failures += queue.batch("send_message_batch", some)
+    return failures
+
+
+def _sent_at(message: Mapping[str, Any]) -> float:
+    """By SQS's clock, in epoch seconds."""
+    return int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
+
+
+def _date(answer: Mapping[str, Any]) -> float:
+    """When SQS answered, by the same clock, at the latest."""
+    text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(text).timestamp() + 1 if text else float("inf")
+
+
+def _entry(burial: Rejection, now: float) -> dict[str, Any]:
+    taken, reason, message, attempts = burial
+    why = {"reason": reason, "message": message, "attempts": attempts, "died_at": now}
+    [chunk] = message_format.chunks([taken.record])
+    attributes = {"reason": reason, "message": message, "site": chunk.site}
+    return {
+        "MessageBody": message_format.body(chunk.site, chunk.rows, dead=why),
+        "MessageAttributes": {
+            **{name: _attribute("String", value) for name, value in attributes.items()},
+            "attempts": _attribute("Number", str(attempts)),
+        },
+    }
+
+
+def _attribute(kind: str, value: str) -> dict[str, str]:
+    """SQS takes no empty value."""
+    text = UNSEEMLY.sub("?", value)[:ATTRIBUTE_CHARACTERS] or "-"
+    return {"DataType": kind, "StringValue": text}

@@ -1,0 +1,428 @@
+"""What every queue promises, as classes of tests that each backend's test module inherits.
+
+A module gives a fixture `backend`; QueueContract holds for all, the other classes for the queues
+that can do what they are named after.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.queues import DeadLetter, Delivery, Inbox, Outbox, Record, Rejection, Release
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters
+from gateway.queues.sqlite.inbox import SqliteInbox
+from gateway.queues.sqlite.outbox import SqliteOutbox
+
+A_LOT = 1 << 40
+
+
+class Backend(Protocol):
+    """A queue to be tried, and a clock that tests set forward."""
+
+    def inbox(self) -> Inbox:
+        """One more web end."""
+
+    def outbox(self) -> Outbox:
+        """A new forwarder end: the one before it has crashed."""
+
+    def dead(self) -> list[DeadLetter]:
+        """The dead letters."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Let delays pass."""
+
+
+class Clock:
+    """Seconds that pass only as tests say, but for a trifle: no two readings are the same."""
+
+    def __init__(self, now: float = 1_763_880_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        self.now += 1e-4
+        return self.now
+
+
+class SqliteBackend:
+    """A SQLite file in a folder of its own."""
+
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+        self.path = folder / "queue.db"
+        self.clock = clock or Clock()
+        self._outboxes: list[SqliteOutbox] = []
+
+    def inbox(self, **limits: Any) -> SqliteInbox:
+        limits = {"max_bytes": A_LOT, "min_free_bytes": 0, "dedupe_seconds": 3600, **limits}
+        return SqliteInbox(self.path, clock=self.clock, **limits)
+
+    def outbox(self, now: Callable[[], float] | None = None) -> SqliteOutbox:
+        now = now or self.clock
+        outbox = SqliteOutbox(self.path, dedupe_seconds=3600, clock=self.clock, now=now)
+        self._outboxes.append(outbox)  # a crash closes nothing
+        return outbox
+
+    def dead(self) -> list[DeadLetter]:
+        return list(SqliteDeadLetters(self.path).list())
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+
+def record(
+    site: str = "shop",
+    session_id: str = "s-1",
+    *,
+    event_id: str | None = None,
+    user_id: str | None = None,
+    event: str = '{"eventType": "view"}',
+    received: str | None = None,
+    received_at: float = 1_763_880_000.0,
+) -> Record:
+    """A record, with an eventId of its own."""
+    event_id = str(uuid4()) if event_id is None else event_id
+    return Record(site, session_id, user_id, event_id, event, received, received_at)
+
+
+def ids(items: Iterable[Delivery | Record]) -> list[str]:
+    return [(item.record if isinstance(item, Delivery) else item).event_id for item in items]
+
+
+def everywhere(_site: str) -> int:
+    """Room for a lot at each site."""
+    return 100
+
+
+def sessions(taken: Iterable[Delivery]) -> set[tuple[str, str]]:
+    return {(item.record.site, item.record.session_id) for item in taken}
+
+
+def take_all(outbox: Outbox, room: Callable[[str], int] = everywhere) -> list[Delivery]:
+    """Take until nothing comes any more, settling nothing."""
+    taken: list[Delivery] = []
+    while some := outbox.take(room):
+        taken += some
+    return taken
+
+
+def drain(outbox: Outbox, room: Callable[[str], int] = everywhere) -> list[Delivery]:
+    """Take and ack until nothing is left."""
+    taken: list[Delivery] = []
+    while some := outbox.take(room):
+        outbox.settle(some, [], [])
+        taken += some
+    return taken
+
+
+def released(taken: Sequence[Delivery], attempts: int = 1, delay: float = 0.0) -> list[Release]:
+    return [Release(item, attempts, delay) for item in taken]
+
+
+class QueueContract:
+    """Whatever the queue is built on."""
+
+    def test_what_was_put_is_taken_whole(self, backend):
+        event, received = '{"eventType": "view", "properties": "{}"}', '{"eventType":"view"}'
+        records = [
+            record(user_id="u-17", event=event, received=received, received_at=1.25),
+            record(session_id="s-2", user_id=None),
+        ]
+        backend.inbox().put(records)
+        taken = take_all(backend.outbox())
+        assert {item.record for item in taken} == set(records)
+        assert [item.attempts for item in taken] == [0, 0]
+
+    @given(text=st.text(min_size=1, max_size=300))
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,  # one class for each queue
+        ],
+    )
+    def test_text_survives(self, backend, text):
+        written = Record("shop", text, text, str(uuid4()), text, text, 1.0)
+        backend.inbox().put([written])
+        outbox = backend.outbox()
+        taken = outbox.take(everywhere)
+        outbox.settle(taken, [], [])
+        assert [item.record for item in taken] == [written]
+
+    def test_a_put_that_fails_stores_nothing_and_harms_no_later_one(self, backend):
+        inbox = backend.inbox()
+        with pytest.raises(Exception):  # noqa: B017, PT011 - in the queue's own words
+            inbox.put([record(event_id="before"), record(event=object()), record()])
+        inbox.put([record(event_id="after")])
+        assert ids(take_all(backend.outbox())) == ["after"]
+
+    def test_what_is_put_while_the_forwarder_runs_is_taken(self, backend):
+        inbox, outbox = backend.inbox(), backend.outbox()
+        assert outbox.take(everywhere) == []
+        for number in range(3):
+            inbox.put([record(event_id=str(number))])
+            assert ids(drain(outbox)) == [str(number)]
+
+    def test_what_is_acked_is_gone_for_good(self, backend):
+        backend.inbox().put([record(), record(session_id="s-2")])
+        assert len(drain(backend.outbox())) == 2
+        backend.pass_time(86_400)
+        assert take_all(backend.outbox()) == []
+        assert backend.dead() == []
+
+    def test_what_is_released_comes_again_after_the_delay_with_its_attempts(self, backend):
+        backend.inbox().put([record(event_id="x")])
+        outbox = backend.outbox()
+        outbox.settle([], [], released(take_all(outbox), attempts=2, delay=30))
+        backend.pass_time(29)
+        assert outbox.take(everywhere) == []
+        backend.pass_time(2)
+        [again] = take_all(outbox)
+        assert (again.record.event_id, again.attempts) == ("x", 2)
+        outbox.settle([], [], released([again], attempts=1))
+        [again] = take_all(outbox)
+        assert again.attempts == 3
+
+    def test_what_is_buried_is_a_dead_letter_with_the_whole_original(self, backend):
+        whole = record(user_id="u-1", event='{"eventType": "' + "x" * 9000 + '"}', received="{}")
+        backend.inbox().put([whole])
+        outbox = backend.outbox()
+        [item] = take_all(outbox)
+        outbox.settle([], [Rejection(item, "refused", "Invalid item ID: é", 3)], [])
+        [letter] = backend.dead()
+        assert letter.record == whole
+        assert (letter.reason, letter.message, letter.attempts) == (
+            "refused", "Invalid item ID: é", 3
+        )  # fmt: skip
+        assert take_all(backend.outbox()) == []
+
+    def test_a_settlement_may_do_all_three_at_once(self, backend):
+        backend.inbox().put([record(event_id=name, session_id=name) for name in "abc"])
+        outbox = backend.outbox()
+        hand = {item.record.event_id: item for item in take_all(outbox)}
+        outbox.settle([hand["a"]], [Rejection(hand["b"], "refused", "", 1)], released([hand["c"]]))
+        assert ids(take_all(outbox)) == ["c"]
+        assert ids(letter.record for letter in backend.dead()) == ["b"]
+
+    def test_what_is_in_hand_is_not_taken_again(self, backend):
+        backend.inbox().put([record(session_id=str(number)) for number in range(5)])
+        outbox = backend.outbox()
+        assert len(take_all(outbox)) == 5
+        assert outbox.take(everywhere) == []
+
+    def test_whatever_was_not_settled_is_among_what_is_taken_after_a_crash(self, backend):
+        backend.inbox().put([record(event_id=name, session_id=name) for name in "abcd"])
+        outbox = backend.outbox()
+        outbox.settle([item for item in take_all(outbox) if item.record.event_id == "a"], [], [])
+        backend.pass_time(86_400)
+        assert {"b", "c", "d"} <= set(ids(take_all(backend.outbox())))
+        backend.pass_time(86_400)
+        drain(backend.outbox())
+        backend.pass_time(86_400)
+        assert take_all(backend.outbox()) == []
+
+    def test_records_of_any_site_wait_known_or_not(self, backend):
+        backend.inbox().put([record(site="removed-from-the-file"), record(site="shop")])
+        assert {item.record.site for item in take_all(backend.outbox())} == {
+            "removed-from-the-file", "shop"
+        }  # fmt: skip
+
+
+class SettlesForGood:
+    """Each record by itself, durably: a new forwarder knows what was settled, and the attempts."""
+
+    def test_exactly_what_was_not_settled_is_taken_again_after_a_crash(self, backend):
+        backend.inbox().put([record(event_id=name, session_id=name) for name in "abcd"])
+        outbox = backend.outbox()
+        hand = {item.record.event_id: item for item in take_all(outbox)}
+        outbox.settle(
+            [hand["a"]], [Rejection(hand["b"], "refused", "", 1)], released([hand["c"]], attempts=4)
+        )
+        backend.pass_time(86_400)
+        again = {item.record.event_id: item.attempts for item in take_all(backend.outbox())}
+        assert again == {"c": 4, "d": 0}
+
+
+class DropsDuplicates:
+    """By site, session and eventId, in a window."""
+
+    def test_an_event_id_seen_again_in_its_session_is_stored_once(self, backend):
+        inbox = backend.inbox()
+        assert list(inbox.put([record(event_id=name) for name in "xxy"])) == [True, False, True]
+        assert not any(backend.inbox().put([record(event_id="x")]))
+        assert ids(drain(backend.outbox())) == ["x", "y"]
+        assert not any(inbox.put([record(event_id="x")]))  # delivered meanwhile
+
+    def test_nobody_suppresses_the_events_of_another_session_or_site(self, backend):
+        inbox = backend.inbox()
+        for one in (("shop", "s-1"), ("shop", "s-2"), ("media", "s-1")):
+            assert all(inbox.put([record(*one, event_id="x")]))
+
+    def test_the_window_ends(self, backend):
+        inbox, outbox = backend.inbox(), backend.outbox()
+        inbox.put([record(event_id="x")])
+        for _ in range(3):  # windows
+            backend.pass_time(3600)
+            outbox.tidy()
+        assert all(inbox.put([record(event_id="x")]))
+
+    def test_a_put_that_fails_leaves_no_mark(self, backend):
+        inbox = backend.inbox()
+        with pytest.raises(Exception):  # noqa: B017, PT011 - in the queue's own words
+            inbox.put([record(event_id="x"), record(event=object())])
+        assert all(inbox.put([record(event_id="x")]))
+
+
+class OrderInSessions:
+    """A session's records come in the order in which they were put, ten at most at a time."""
+
+    def test_a_session_keeps_its_order_across_puts_releases_and_crashes(self, backend):
+        inbox, names = backend.inbox(), [str(number) for number in range(35)]
+        for name in names:
+            inbox.put([record(event_id=name), record(session_id="other")])
+        outbox = backend.outbox()
+        outbox.settle([], [], released(outbox.take(everywhere), delay=5))
+        backend.pass_time(6)
+        outbox.take(everywhere)
+        taken = drain(backend.outbox())
+        assert ids(item for item in taken if item.record.session_id == "s-1") == names
+
+    def test_a_backlog_of_a_hundred_events_comes_in_tens(self, backend):
+        backend.inbox().put([record() for _ in range(100)])
+        outbox, sizes = backend.outbox(), []
+        while taken := outbox.take(everywhere):
+            outbox.settle(taken, [], [])
+            sizes.append(len(taken))
+        assert sizes == [10] * 10
+
+    def test_the_oldest_session_comes_first(self, backend):
+        inbox = backend.inbox()
+        for name in "cab":
+            inbox.put([record(session_id=name)])
+        assert [t.record.session_id for t in take_all(backend.outbox(), lambda _: 1)] == list("cab")
+
+
+class OneRunOfASession:
+    """Never twice at once, so that no two calls of a session can be in flight."""
+
+    def test_a_session_is_not_taken_again_before_all_of_it_is_settled(self, backend):
+        inbox, outbox = backend.inbox(), backend.outbox()
+        inbox.put([record() for _ in range(25)])
+        first = outbox.take(everywhere)
+        assert len(first) == 10
+        inbox.put([record()])
+        assert outbox.take(everywhere) == []
+        outbox.settle(first[:9], [], [])
+        assert outbox.take(everywhere) == []
+        outbox.settle(first[9:], [], [])
+        assert len(outbox.take(everywhere)) == 10
+
+    def test_the_longest_delay_of_a_sessions_records_counts(self, backend):
+        backend.inbox().put([record() for _ in range(3)])
+        outbox = backend.outbox()
+        first, *rest = outbox.take(everywhere)
+        outbox.settle([], [], [Release(first, 1, 60.0), *released(rest)])
+        backend.pass_time(59)
+        assert outbox.take(everywhere) == []
+        backend.pass_time(2)
+        assert len(outbox.take(everywhere)) == 3
+
+    def test_a_released_record_holds_up_the_rest_of_its_session_alone(self, backend):
+        inbox, outbox = backend.inbox(), backend.outbox()
+        inbox.put([record(event_id=str(number)) for number in range(12)])
+        taken = outbox.take(everywhere)
+        outbox.settle(taken[1:], [], released(taken[:1], delay=60))
+        inbox.put([record(session_id="s-2", event_id="other")])
+        assert ids(drain(outbox)) == ["other"]
+        backend.pass_time(61)
+        assert ids(drain(outbox)) == ["0", "10", "11"]
+
+
+class SitesApart:
+    """Each site is taken only as far as there is room for it, and none hides another."""
+
+    def test_a_site_without_room_is_skipped_and_keeps_what_it_has(self, backend):
+        backend.inbox().put([record("shop"), record("media")])
+        outbox = backend.outbox()
+        assert sessions(take_all(outbox, lambda site: int(site == "media"))) == {("media", "s-1")}
+        assert sessions(take_all(outbox, lambda _: 1)) == {("shop", "s-1")}
+
+    @pytest.mark.parametrize("room", [-3, 0])
+    def test_no_room_takes_nothing(self, backend, room):
+        backend.inbox().put([record()])
+        assert backend.outbox().take(lambda _: room) == []
+
+    def test_room_is_for_so_many_sessions(self, backend):
+        backend.inbox().put([record(session_id=str(number)) for number in range(30)])
+        outbox = backend.outbox()
+        assert len(sessions(outbox.take(lambda _: 7))) == 7
+        assert len(sessions(outbox.take(lambda _: 7))) == 7
+
+    def test_a_sites_backlog_does_not_hide_another_site(self, backend):
+        inbox = backend.inbox()
+        inbox.put([record("big", f"s-{number}") for number in range(3000)])
+        inbox.put([record("small")])
+        outbox = backend.outbox()
+        assert ("small", "s-1") in sessions(outbox.take(lambda _: 1))
+
+    def test_a_take_has_something_as_long_as_there_is_something(self, backend):
+        records = [record(session_id=f"s-{number % 1200}") for number in range(2400)]
+        backend.inbox().put(records)
+        assert len(drain(backend.outbox(), lambda _: 16)) == 2400
+
+    def test_a_sessions_backlog_does_not_hide_another_session(self, backend):
+        inbox = backend.inbox()
+        inbox.put([record() for _ in range(3000)])
+        inbox.put([record(session_id="late")])
+        outbox, seen = backend.outbox(), Counter()
+        while ("shop", "late") not in seen:
+            taken = outbox.take(everywhere)
+            assert taken, "the late session is never taken"
+            seen.update(sessions(taken))
+            outbox.settle(taken, [], [])
+        assert seen["shop", "s-1"] < 300  # it did not wait for the whole backlog
+
+    def test_a_take_that_fails_halfway_strands_nothing(self, backend):
+        backend.inbox().put([record(site, f"s-{n}") for site in "abc" for n in range(5)])
+        outbox = backend.outbox()
+
+        def failing(site: str) -> int:
+            if site == "b":
+                raise RuntimeError("halfway")
+            return 3
+
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                outbox.take(failing)
+        assert len(drain(outbox)) == 15
+
+
+class BoundedMemory:
+    """What is known of the backlog does not grow with it."""
+
+    SESSIONS, EVENT = 20_000, '{"eventType": "' + "x" * 1000 + '"}'
+
+    def test_twenty_thousand_sessions_drain_in_little_memory(self, backend):
+        inbox = backend.inbox()
+        for start in range(0, self.SESSIONS, 2000):
+            some = range(start, start + 2000)
+            inbox.put([record(session_id=f"s-{n}", event=self.EVENT) for n in some])
+        outbox, count = backend.outbox(), 0
+        tracemalloc.start()
+        try:
+            while taken := outbox.take(everywhere):
+                outbox.settle(taken, [], [])
+                count += len(taken)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert count == self.SESSIONS
+        assert peak < 8_000_000, peak  # the backlog is 20 MB

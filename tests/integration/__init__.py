@@ -1,0 +1,1 @@
+"""Tests of real parts: processes, files, HTTP, SQS."""

@@ -1,0 +1,257 @@
+"""The recipes of `deploy/`: linted by the tools of their trade, and carried out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from gateway.sandbox import Sandbox
+from tests.helpers.recipes import BIN, DEPLOY, Image, environment, running, unit
+from tests.helpers.support import (
+    ORIGIN,
+    ROOT,
+    SECRET_KEY,
+    beacon,
+    children,
+    event,
+    eventually,
+    free_port,
+    write_sites,
+)
+from tests.integration.test_reload import Load
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+EXPOSURE = 20  # tenths, of systemd-analyze's scale to 100
+
+
+def assert_delivers(port: int, sandbox: Sandbox) -> None:
+    """What is posted to this port arrives."""
+    url = f"http://127.0.0.1:{port}/events"
+    item = event()
+    answer = eventually(lambda: _posted(url, item), "it is accepted", 30)
+    assert answer.status_code == 204, answer.text
+
+    def arrived() -> int:
+        return [one["eventId"] for one in sandbox.events()].count(item["eventId"])
+
+    eventually(arrived, "it is delivered", 30)
+    assert arrived() == 1
+
+
+def _posted(url: str, item: dict[str, object]) -> requests.Response | None:
+    try:
+        return requests.post(url, json=beacon(item), headers={"Origin": ORIGIN}, timeout=30)
+    except requests.ConnectionError:
+        return None
+
+
+def assert_knows_no_credentials(master: int) -> None:
+    """Neither the process nor its children have AWS's in their environment."""
+    for pid in [master, *children(master)]:
+        assert b"AWS_" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["web", "forwarder"])
+def test_systemd_finds_nothing_wrong_with_a_unit_and_little_that_it_may_do(tmp_path, name):
+    path = tmp_path / f"personalize-gateway-{name}.service"
+    text = (DEPLOY / "systemd" / path.name).read_text()
+    text = text.replace("/opt/personalize-gateway/.venv/bin", str(BIN))
+    path.write_text(text.replace("/opt/personalize-gateway", str(ROOT)))
+    for command in (
+        ["systemd-analyze", "verify", path],
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", path],
+    ):
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert run.stderr == ""
+
+
+def test_the_systemd_units_share_a_queue_and_only_one_of_them_has_credentials(tmp_path, sandbox):
+    for folder in ("etc/personalize-gateway", "var/lib/personalize-gateway"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_sites(tmp_path / "etc/personalize-gateway/sites.toml")
+    port = str(free_port())
+    web, forwarder = unit("web", tmp_path), unit("forwarder", tmp_path)
+    assert web["User"] != forwarder["User"]
+    assert web["Group"] == forwarder["Group"]
+    files = DEPLOY / "systemd"
+    assert web["EnvironmentFile"].endswith("/web.env")
+    assert forwarder["EnvironmentFile"].endswith("/forwarder.env")
+    with (
+        running(
+            web["ExecStart"].replace("8000", port).split(),
+            Path(web["WorkingDirectory"]),
+            {**environment(files / "web.env", tmp_path), "GATEWAY_SECRET_KEY": SECRET_KEY},
+            int(web["UMask"], 8),
+        ) as master,
+        running(
+            forwarder["ExecStart"].split(),
+            Path(forwarder["WorkingDirectory"]),
+            {
+                **environment(files / "forwarder.env", tmp_path),
+                "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": sandbox.url,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            },
+            int(forwarder["UMask"], 8),
+        ),
+    ):
+        assert_delivers(int(port), sandbox)
+        assert_knows_no_credentials(master.pid)
+        for path in (tmp_path / "var/lib/personalize-gateway").iterdir():
+            with suppress(FileNotFoundError):  # a draft that has its final name now
+                assert stat.S_IMODE(path.stat().st_mode) in (0o660, 0o2660), path
+
+
+def test_the_systemd_commands_of_the_guide_work_where_etc_is_empty(tmp_path):
+    for folder in ("etc/systemd/system", "path/to"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_sites(tmp_path / "path/to/sites.toml")
+    guide = (ROOT / "docs/deploy.md").read_text()
+    section = guide.split("### systemd")[1]
+    block = section.split("```sh\n")[1].split("```")[0]
+    installs = [line for line in block.splitlines() if line.startswith("install ")]
+    assert len(installs) == 5
+    script = re.sub(r"(?<=[ =])/(etc|path)/", rf"{tmp_path}/\1/", "\n".join(installs))
+    subprocess.run(["sh", "-ec", script], cwd=DEPLOY / "systemd", check=True)
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], check=True)
+    assert "personalize-forwarder:" in (tmp_path / "etc/passwd").read_text()
+    assert stat.S_IMODE((tmp_path / "etc/personalize-gateway/web.env").stat().st_mode) == 0o600
+
+
+def test_the_guide_runs_check_with_what_the_forwarders_unit_has():
+    guide = (ROOT / "docs/deploy.md").read_text()
+    command = guide.split("systemd-run ")[1].split("```")[0]
+    text = (DEPLOY / "systemd/personalize-gateway-forwarder.service").read_text()
+    for key in ("User", "Group", "UMask", "EnvironmentFile"):
+        value = re.search(rf"^{key}=(.*)$", text, re.MULTILINE)
+        assert value
+        assert f"--property={key}={value[1]}" in command.split()
+
+
+def test_the_dockerfile_and_the_compose_file_pass_their_linters():
+    for command in (
+        ["hadolint", "deploy/Dockerfile"],
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"],
+    ):
+        run = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True)
+        assert run.returncode == 0, run.stdout.decode() + run.stderr.decode()
+
+
+def test_what_the_dockerfile_builds_runs_as_the_compose_file_says(tmp_path, sandbox):
+    image = Image(tmp_path / "image")
+    (tmp_path / "image/etc/personalize-gateway").mkdir(parents=True)
+    write_sites(tmp_path / "image/etc/personalize-gateway/sites.toml")
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    web, forwarder = services["web"], services["forwarder"]
+    assert (web["env_file"], forwarder["env_file"]) == ("web.env", "forwarder.env")
+    port, metrics_port = str(free_port()), str(free_port())
+    folder = image.root / "app"
+    with (
+        running(
+            [word.replace("8000", port) for word in image.command],
+            folder,
+            {**image.environ, **web["environment"], "GATEWAY_SECRET_KEY": SECRET_KEY},
+        ) as master,
+        running(
+            [word.replace("9100", metrics_port) for word in forwarder["command"]],
+            folder,
+            {
+                **image.environ,
+                **CREDENTIALS,
+                "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": sandbox.url,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            },
+        ),
+    ):
+        assert_delivers(int(port), sandbox)
+        assert_knows_no_credentials(master.pid)
+        for service, number in ((web, port), (forwarder, metrics_port)):
+            command = [
+                re.sub(r"\b(8000|9100)\b", number, word) for word in service["healthcheck"]["test"]
+            ]
+            subprocess.run(command[1:], env=image.environ, check=True)
+
+
+@contextmanager
+def nginx(folder: Path, gateway_port: int) -> Iterator[str]:
+    """Debian's nginx as a shop's server, with the recipe in it; its address."""
+    port = free_port()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-subj", "/CN=shop", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    recipe = (
+        (DEPLOY / "nginx.conf").read_text().replace("127.0.0.1:8000", f"127.0.0.1:{gateway_port}")
+    )
+    (folder / "gateway.conf").write_text(recipe)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (folder / "nginx.conf").write_text(f"""
+        daemon off;
+        {"user root;" if os.geteuid() == 0 else ""}
+        pid {folder}/nginx.pid;
+        error_log {folder}/error.log;
+        events {{ }}
+        http {{
+            access_log off;
+            {" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)}
+            server {{
+                listen 127.0.0.1:{port} ssl;
+                ssl_certificate {folder}/cert.pem;
+                ssl_certificate_key {folder}/key.pem;
+                location / {{ return 200 "the shop"; }}
+                include {folder}/gateway.conf;
+            }}
+        }}
+        """)
+    command = ["nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    with subprocess.Popen(["/usr/sbin/nginx", *command[1:]]) as process:
+        try:
+            yield f"https://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def test_behind_nginx_on_the_shops_own_domain_it_is_first_party(gateway, tmp_path, monkeypatch):
+    gateway.start(GATEWAY_TRUSTED_PROXIES="1")
+    with nginx(tmp_path, gateway.port) as shop:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "cert.pem"))
+        gateway.url = f"{shop}/g"
+        script = eventually(lambda: _got(f"{gateway.url}/static/pz.js"), "nginx answers")
+        assert script.status_code == 200
+        answer = gateway.post(beacon(item := event()))
+        assert answer.status_code == 204, answer.text
+        cookie = answer.headers["Set-Cookie"]
+        assert {"Path=/g/", "Secure", "HttpOnly"} <= set(cookie.split("; "))
+        gateway.assert_delivered([item["eventId"]])
+        large = gateway.post(b"x" * 500_000)
+        assert large.status_code == 413
+        assert "x-amzn-ErrorType" in large.headers  # the gateway's own answer
+        with Load(gateway) as load:
+            workers = gateway.workers()
+            os.kill(gateway.master, signal.SIGHUP)
+            eventually(lambda: not set(workers) & set(gateway.workers()), "they are replaced", 60)
+        assert load.lost == []
+        gateway.assert_delivered(load.accepted)
+    environ = {**gateway.environ, "GATEWAY_PUBLIC_URL": f"{shop}/g"}
+    tag = subprocess.run([BIN / "personalize-gateway", "snippet", "shop"], cwd=ROOT, env=environ,
+                         capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert f'src="{shop}/g/static/pz.' in tag
+
+
+def _got(url: str) -> requests.Response | None:
+    try:
+        return requests.get(url, timeout=30)
+    except requests.ConnectionError:
+        return None

@@ -1,0 +1,161 @@
+"""An eventId seen again in its session is acknowledged as `duplicate`, and delivered once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import requests
+
+from tests.helpers.support import Gateway, alive, beacon, event, eventually
+
+MEDIA = {"Origin": "https://media.example.com"}
+
+
+def post(gateway: Gateway, *events, session: str = "s-1", **members) -> requests.Response:
+    answer = gateway.post(beacon(*events, sessionId=session, **members))
+    assert answer.status_code == 204, answer.text
+    return answer
+
+
+def is_duplicate(answer: requests.Response) -> bool:
+    reason = answer.headers.get("X-Gateway-Reason")
+    assert reason in (None, "duplicate")
+    return reason == "duplicate"
+
+
+def assert_delivered_once(gateway: Gateway, *ids: str, session: str = "s-1") -> None:
+    """All of these came once: nothing is left of their session, as its last event has come too."""
+    last = event()
+    post(gateway, last, session=session)
+    gateway.assert_delivered([*ids, last["eventId"]])
+    assert sorted(gateway.delivered()) == sorted([*ids, last["eventId"]])
+
+
+def test_an_event_posted_twice_is_delivered_once(gateway):
+    gateway.start()
+    twice = event()
+    assert not is_duplicate(post(gateway, twice))
+    assert is_duplicate(post(gateway, twice))
+    assert_delivered_once(gateway, twice["eventId"])
+
+
+def test_a_duplicate_is_known_after_its_delivery(gateway):
+    gateway.start()
+    twice = event()
+    post(gateway, twice)
+    gateway.assert_delivered([twice["eventId"]])
+    assert is_duplicate(post(gateway, twice))
+    assert_delivered_once(gateway, twice["eventId"])
+
+
+def test_a_duplicate_is_known_after_a_restart(gateway):
+    gateway.start()
+    twice = event()
+    post(gateway, twice)
+    gateway.stop()
+    gateway.start()
+    assert is_duplicate(post(gateway, twice))
+    assert_delivered_once(gateway, twice["eventId"])
+
+
+def test_a_duplicate_is_known_to_the_other_worker(gateway):
+    gateway.start(WEB_CONCURRENCY="2")
+    first, second = eventually(lambda: len(gateway.workers()) == 2 and gateway.workers(), "two")
+    twice = event()
+    for idle, duplicate in ((second, False), (first, True)):
+        os.kill(idle, signal.SIGSTOP)
+        assert is_duplicate(post(gateway, twice)) is duplicate
+        os.kill(idle, signal.SIGCONT)
+    assert alive(first)
+    assert alive(second)
+    assert_delivered_once(gateway, twice["eventId"])
+
+
+def test_an_event_twice_in_one_request_is_delivered_once(gateway):
+    gateway.start()
+    twice, other = event(), event()
+    assert not is_duplicate(post(gateway, twice, other, twice))
+    assert_delivered_once(gateway, twice["eventId"], other["eventId"])
+
+
+def test_new_events_beside_a_duplicate_are_delivered_and_bear_no_reason(gateway):
+    gateway.start()
+    twice, new = event(), event()
+    post(gateway, twice)
+    assert not is_duplicate(post(gateway, twice, new))
+    assert is_duplicate(post(gateway, new, twice))
+    assert_delivered_once(gateway, twice["eventId"], new["eventId"])
+
+
+def test_nobody_suppresses_an_event_of_another_session_or_site(gateway):
+    gateway.start()
+    shared = event()
+    assert not is_duplicate(post(gateway, shared))
+    assert not is_duplicate(post(gateway, shared, session="s-2"))
+    elsewhere = {**beacon(shared, sessionId="s-1"), "trackingId": "media"}
+    answer = gateway.post(elsewhere, **MEDIA)
+    assert (answer.status_code, is_duplicate(answer)) == (204, False)
+    eventually(lambda: len(gateway.delivered()) == 3, "all three are delivered")
+    assert gateway.delivered() == [shared["eventId"]] * 3
+
+
+def test_an_event_answered_503_is_not_taken_for_a_duplicate(gateway):
+    refused = event()
+    gateway.start(GATEWAY_MIN_FREE_BYTES=str(1 << 60))
+    assert gateway.post(beacon(refused, sessionId="s-1")).status_code == 503
+    gateway.stop()
+    gateway.start()
+    assert not is_duplicate(post(gateway, refused))
+    assert_delivered_once(gateway, refused["eventId"])
+
+
+def test_an_event_id_may_come_again_after_the_window(gateway):
+    gateway.start(GATEWAY_DEDUPE_SECONDS="1")
+    again = event()
+    assert not is_duplicate(post(gateway, again))
+    eventually(lambda: not is_duplicate(post(gateway, again)), "the window is over")
+    eventually(lambda: gateway.delivered() == [again["eventId"]] * 2, "it is delivered again")
+
+
+# --- distinct events under one eventId ---
+
+
+def test_distinct_events_under_one_event_id_are_delivered_under_ids_of_their_own(gateway):
+    """Amplify 5 gives all events of half a minute the same."""
+    gateway.start()
+    shared = event(itemId="i-0")
+    told_apart = [
+        shared,
+        *(shared | {"itemId": f"i-{number}"} for number in range(1, 4)),
+        shared | {"eventType": "click"},
+        shared | {"eventValue": 24},
+        shared | {"properties": {"query": "mug"}},
+    ]
+    assert not is_duplicate(post(gateway, *told_apart[:3]))
+    for one in told_apart[3:]:
+        assert not is_duplicate(post(gateway, one))
+    assert is_duplicate(post(gateway, *told_apart))
+    eventually(lambda: len(gateway.delivered()) == len(told_apart), "all are delivered")
+    assert len(set(gateway.delivered())) == len(told_apart)
+    assert gateway.delivered()[0] == shared["eventId"]
+    last = event()
+    post(gateway, last)
+    gateway.assert_delivered([last["eventId"]])
+    assert len(gateway.delivered()) == len(told_apart) + 1, "nothing came twice"
+
+
+def test_a_repeat_at_another_time_by_another_clock_is_a_duplicate(gateway):
+    gateway.start()
+    at = time.time()
+    once = event(eventValue=24, sentAt=int(at))
+    post(gateway, once)
+    for repeat, members in (
+        (once | {"sentAt": at + 1}, {}),  # a thank-you page that is loaded again
+        (once, {"clientTime": at - 3600}),
+        (once | {"recommendationId": "r-1"}, {}),
+        ({**once, "sentAt": None}, {}),
+    ):
+        assert is_duplicate(post(gateway, repeat, **members)), repeat
+    assert_delivered_once(gateway, once["eventId"])

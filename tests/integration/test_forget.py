@@ -1,0 +1,134 @@
+"""`forget` removes what the gateway has of a user, and of nobody else, and tells AWS's line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from gateway.observability.history.reader import EventFilter, HistoryReader
+from gateway.queues import ForwarderStatus
+from gateway.queues.sqlite.schema import COLUMNS
+from gateway.queues.urls import open_outbox
+from gateway.settings import Settings
+from tests.helpers.support import ADMIN_TOKEN, ROOT, Start, Stored, beacon, event, eventually, post
+
+USER = 'o\'neil, "ann" $(id)'
+
+
+@pytest.fixture
+def filled(start: Start, tmp_path: Path) -> Path:
+    """Tables and trail hold events of the user, of another, of the same name on another site."""
+    client = start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")
+    for site, user, origin in (
+        ("shop", USER, "https://shop.example.com"),
+        ("shop", "bob", "https://shop.example.com"),
+        ("media", USER, "https://media.example.com"),
+    ):
+        body = beacon(event(itemId=f"item-of-{site}-{user}"), trackingId=site, userId=user)
+        assert post(client, body, Origin=origin).status_code == 204
+    path = tmp_path / "queue.db"
+    trail = HistoryReader(Path(f"{path}-trail"))
+    eventually(lambda: len(trail.lives(EventFilter(), 0)[1]) == 3, "the trail is written")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(
+            f"INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)"
+            f" SELECT {COLUMNS}, 'refused', 'm', 1, 1.0 FROM queue"
+        )
+        db.commit()
+    return path
+
+
+def test_it_removes_the_users_events_and_nobody_elses(
+    filled: Path,
+    stored: Stored,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["forget", "--site", "shop", "--user", USER]) == 0
+    told = capsys.readouterr()
+    assert "1 queued events, 1 dead letters, " in told.err
+    _, lives = HistoryReader(Path(f"{filled}-trail")).lives(EventFilter(), 0)
+    assert [(life["site"], life["userId"]) for life in lives] == [("shop", "bob"), ("media", USER)]
+    assert [(row["site"], row["user_id"]) for row in stored()] == [("shop", "bob"), ("media", USER)]
+    with closing(sqlite3.connect(filled)) as db:
+        dead = db.execute("SELECT site, user_id FROM dead ORDER BY id").fetchall()
+    assert dead == [("shop", "bob"), ("media", USER)]
+    left = b"".join(path.read_bytes() for path in filled.parent.glob("queue.db*"))
+    assert b"item-of-media-" in left
+    assert b"item-of-shop-bob" in left
+    assert b"item-of-shop-o'neil" not in left
+    command = told.out.partition(" | ")[0]
+    csv = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert csv == 'USER_ID\n"o\'neil, ""ann"" $(id)"\n'
+    words = shlex.split(told.out)
+    assert words[words.index("create-data-deletion-job") - 1] == "personalize"
+    assert "us-east-1" in words
+
+
+def test_it_removes_the_users_rejected_events_whose_site_nobody_knows(
+    start: Start, tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
+    for user in (USER, "bob"):
+        assert post(client, beacon(trackingId="shopp", userId=user)).status_code == 404
+    trail = HistoryReader(tmp_path / "queue.db-trail")
+    eventually(lambda: len(trail.lives(EventFilter(), 0)[1]) == 2, "the trail is written")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["forget", "--site", "shop", "--user", USER]) == 0
+    assert [life["userId"] for life in trail.lives(EventFilter(), 0)[1]] == ["bob"]
+
+
+def test_a_site_that_is_not_there_is_told(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["forget", "--site", "shopp", "--user", "ann"]) == 1
+    assert "no [sites.shopp]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["forget --site shop --user", "trace"])
+def test_an_argument_that_is_no_text_is_told_in_a_line(
+    environ: dict[str, str], command: str
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "gateway", *command.split(), b"\xff"],
+        cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True,
+    )  # fmt: skip
+    said = "personalize-gateway: an argument is no text: \\udcff\n"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o007, 0o660), (0o077, 0o600)])
+def test_the_queue_and_what_is_beside_it_are_never_everybodys(
+    start: Start, settings: Settings, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert post(start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")).status_code == 204
+        lease, outbox = open_outbox(settings)
+        assert lease.acquire()
+        lease.report(ForwarderStatus(0, 0, {}))
+        outbox.tidy()
+        eventually(lambda: list(tmp_path.glob("queue.db-trail*")), "the trail is begun")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("queue.db*")}
+        outbox.close()
+        lease.release()
+    finally:
+        os.umask(before)
+    beside = {"-wal", "-shm", "-trail", "-gate.lock", "-write.lock", "-forwarder.lock"}
+    beside |= {"-forwarder.json"}
+    assert {"queue.db", *(f"queue.db{suffix}" for suffix in beside)} <= set(modes)
+    assert set(modes.values()) == {mode}, modes

@@ -1,0 +1,1 @@
+"""Random and long runs, short in the suite."""
