@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gateway.forwarder.supervisor import Supervisor
 from gateway.observability import logs, process_label
+from gateway.queues.registry import find_queue
 from gateway.reload import ReloadableSettings, SitesFileCopy
 from gateway.settings import require_secret_key, server_settings
 from gateway.strict_schema import SettingsError
@@ -60,9 +61,9 @@ def on_starting(server):
     # A worker that can't boot halts gunicorn, so none reads a sites file that may be broken by
     # then. The server outlives a reload, which runs this file again.
     server.sites = SitesFileCopy(kept, Path(server.folder) / "sites.toml")
-    # With SQS, forwarders are started apart.
-    server.on_sqs = kept.settings.on_sqs
-    beside = kept.settings.forwarder == "auto" and not server.on_sqs
+    # Other queues have forwarders that are started separately.
+    server.has_local_queue = find_queue(kept.settings).capabilities.local
+    beside = kept.settings.forwarder == "auto" and server.has_local_queue
     server.supervisor = Supervisor(server.sites.environ) if beside else None
 
 
@@ -91,7 +92,7 @@ def post_fork(server, worker):
 
     It needs no AWS credentials where the queue is a file; the forwarder has them from the master.
     """
-    if not server.on_sqs:
+    if server.has_local_queue:
         drop_credentials.drop_credentials()
     os.environ.update(server.sites.environ())
     process_label.set_process_label(f"web-{worker.slot}")

@@ -14,7 +14,9 @@ from gateway import demo_site
 from gateway.demo import shop
 from gateway.observability import logs, metrics, readiness
 from gateway.observability.history import open_history
-from gateway.queues.urls import forwarder_status, open_inbox
+from gateway.observability.redaction import Redactor
+from gateway.queues import QueueBackend
+from gateway.queues.registry import find_queue
 from gateway.reload import problem_of
 from gateway.settings import Settings, require_secret_key
 from gateway.web import admin, collect, cors, health, static_files
@@ -31,24 +33,26 @@ def create_app(settings: Settings) -> Flask:
     require_secret_key(settings)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    inbox = open_inbox(settings, metrics.committed)
+    queue = find_queue(settings)
+    inbox = queue.open_inbox(metrics.committed)
     if settings.demo:
         site = demo_site.find_demo_site(settings.sites)
         inbox = window = shop.Window(inbox, site.key)
         app.register_blueprint(shop.blueprint(site, window, settings.demo))
-    ledger = EventRecorder(open_history(settings))
+    ledger = EventRecorder(open_history(settings, queue.history_path))
     rates = RateLimiter(settings.rate_limit_storage, settings.secret_keys[0])
     app.register_blueprint(
         collect.blueprint(settings.sites, settings.secret_keys, inbox, ledger, rates)
     )
-    condition = partial(forwarder_status, settings)
     sites_problem = partial(problem_of, settings.sites_file)
-    examined = partial(readiness.check_health, inbox, condition, sites_problem)
+    examined = partial(readiness.check_health, inbox, queue.forwarder_status, sites_problem)
     app.register_blueprint(health.blueprint(examined))
     if settings.admin_token:
         guard = AdminAuth(settings.admin_token, settings.secret_keys, rates)
-        state = partial(_state, settings)
-        app.register_blueprint(admin.blueprint(settings, guard, state, examined))
+        state = partial(_state, queue)
+        app.register_blueprint(
+            admin.blueprint(queue, Redactor(settings.redact), guard, state, examined)
+        )
     _answer_in_aws_shape(app)
     cors.share(app, settings.sites.values())
     _trust_proxies(app, settings.trusted_proxies)
@@ -56,11 +60,11 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def _state(settings: Settings) -> metrics.State:
-    """What waits and how delivery is going, as far as the web end may know it."""
-    if settings.on_sqs:
+def _state(queue: QueueBackend) -> metrics.State:
+    """Return what waits and how delivery is going, as far as the web end may read it."""
+    if not queue.capabilities.local:
         return metrics.State()
-    return metrics.state_of_queue(settings, forwarder_status(settings))
+    return metrics.state_of_queue(queue, queue.forwarder_status())
 
 
 def _answer_in_aws_shape(app: Flask) -> None:

@@ -16,7 +16,7 @@ from gateway.commands import progress
 from gateway.events import schemas
 from gateway.observability.logs import printable
 from gateway.queues import DeadLetter, DeadLetters, Record
-from gateway.queues.urls import open_dead_letters, queue_status
+from gateway.queues.registry import find_queue
 from gateway.settings import Settings, load
 from gateway.sites import Site
 
@@ -47,7 +47,7 @@ def add_command(commands: Any) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    for letter in open_dead_letters(settings).list():
+    for letter in find_queue(settings).open_dead_letters().list():
         print(_line(options.format, letter, settings.sites.get(letter.record.site)))
     return 0
 
@@ -85,7 +85,7 @@ def _request(letter: DeadLetter, site: Site | None) -> dict[str, Any]:
 
 
 def _show(options: argparse.Namespace) -> int:
-    letters = open_dead_letters(load(os.environ))
+    letters = find_queue(load(os.environ)).open_dead_letters()
     for letter in _chosen(letters, options.ids):
         record = letter.record
         whole = {
@@ -104,9 +104,9 @@ def _show(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    letters = open_dead_letters(settings)
+    letters = find_queue(settings).open_dead_letters()
     replayed = found = 0
-    with progress.bar("Replaying", len(options.ids) or queue_status(settings).dead) as bar:
+    with progress.bar("Replaying", len(options.ids) or find_queue(settings).status().dead) as bar:
         for batch in _batches(_chosen(letters, options.ids)):
             valid = [(one, record) for one in batch if (record := _validated(one, settings))]
             letters.replay(valid)
@@ -132,7 +132,7 @@ def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
 
 
 def _purge(options: argparse.Namespace) -> int:
-    letters = open_dead_letters(load(os.environ))
+    letters = find_queue(load(os.environ)).open_dead_letters()
     purged = 0
     for batch in _batches(_chosen(letters, options.ids)):
         letters.purge(batch)

@@ -11,13 +11,13 @@ import sys
 import time
 from typing import Any
 
-from gateway.observability.history import history_file, history_path
-from gateway.queues.urls import forget_user
+from gateway.observability.history import history_file
+from gateway.queues.registry import find_queue
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
 
-ON_SQS = (
-    "What waits in SQS can't be searched: it is delivered within seconds. "
+NOT_SEARCHABLE = (
+    "What waits in this queue can't be searched: it is delivered within seconds. "
     "Start the job once it has been."
 )
 
@@ -35,12 +35,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.site not in settings.sites:
         raise SettingsError(f"no [sites.{options.site}] in the sites file")
     who = options.site, options.user
-    queued, dead = forget_user(settings, *who)
-    steps = history_file.forget(history_path(settings), *who)
+    queue = find_queue(settings)
+    queued, dead = queue.forget(*who)
+    steps = history_file.forget(queue.history_path, *who)
     waiting = "" if queued is None else f"{queued} queued events, "
     print(f"Forgotten: {waiting}{dead} dead letters, {steps} steps of the trail.", file=sys.stderr)
     if queued is None:
-        print(ON_SQS, file=sys.stderr)
+        print(NOT_SEARCHABLE, file=sys.stderr)
     print("For what Personalize has, in each dataset group:", file=sys.stderr)
     print(_aws_job(options.user, settings.sites[options.site].region, int(time.time())))
     return 0

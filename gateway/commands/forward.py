@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands import progress
 from gateway.observability import logs, process_label
-from gateway.queues import Lease
-from gateway.queues.urls import open_outbox, queue_status
-from gateway.settings import Settings
+from gateway.queues import Lease, QueueBackend
+from gateway.queues.registry import find_queue
 from gateway.strict_schema import SettingsError
 
 if TYPE_CHECKING:
@@ -53,9 +52,10 @@ def run(options: argparse.Namespace) -> int:
     from gateway.reload import ReloadableSettings
 
     kept = ReloadableSettings(os.environ)
-    lease, outbox = open_outbox(kept.settings, once=options.once)
-    trail = open_history(kept.settings)
-    pulse = instrumentation.Heartbeat(kept.settings, lease.report, trail)
+    queue = find_queue(kept.settings)
+    lease, outbox = queue.open_outbox(once=options.once)
+    trail = open_history(kept.settings, queue.history_path)
+    pulse = instrumentation.Heartbeat(queue, lease.report, trail)
     forwarder = build.build_forwarder(kept, lease, outbox, trail, pulse)
     if options.metrics_port is not None:
         try:
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.beside:
         threading.Thread(target=_stop_with, args=[options.beside, forwarder], daemon=True).start()
     if options.once:
-        return _once(kept.settings, lease, forwarder)
+        return _once(queue, lease, forwarder)
     _wait_for_turn(lease, forwarder)
     forwarder.run()
     return 0
@@ -98,15 +98,13 @@ def _obey_signals(forwarder: Forwarder) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # the supervisor had it wait
 
 
-def _once(settings: Settings, lease: Lease, forwarder: Forwarder) -> int:
+def _once(queue: QueueBackend, lease: Lease, forwarder: Forwarder) -> int:
     if not lease.acquire():
         print("Another forwarder delivers this queue", file=sys.stderr)
         return 1
-    with progress.bar("Delivering", queue_status(settings).queued) as bar:
+    with progress.bar("Delivering", queue.status().queued) as bar:
         forwarder.run_once(lambda settled: bar.update(settled - bar.n))
-    status = queue_status(settings)
-    # SQS counts what was given back for later as in flight, and SQLite as queued what is in flight.
-    left = status.queued + (status.in_flight if settings.on_sqs else 0)
+    left = queue.count_unsettled()
     print(f"{forwarder.settled} settled, {left} still queued")
     return int(left > 0)
 

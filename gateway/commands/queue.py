@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from gateway.queues.urls import create_queue, queue_problems, queue_status, sqlite_path
+from gateway.queues.registry import find_queue
 from gateway.settings import load
 
 
@@ -27,7 +27,7 @@ def add_command(commands: Any) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    status = queue_status(load(os.environ))
+    status = find_queue(load(os.environ)).status()
     if options.json:
         print(json.dumps(status._asdict()))
     else:
@@ -39,23 +39,22 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _create(_options: argparse.Namespace) -> int:
-    made = create_queue(load(os.environ))
+    made = find_queue(load(os.environ)).create()
     for url in made:
         print(url)
     if not made:
-        print("Nothing to create: a SQLite queue makes its file itself")
+        print("Nothing to create: this queue is created when it is first used")
     return 0
 
 
 def _verify(_options: argparse.Namespace) -> int:
-    settings = load(os.environ)
-    if settings.on_sqs:
-        print("queue verify: not with SQS, whose storage is AWS's; see `check`", file=sys.stderr)
+    queue = find_queue(load(os.environ))
+    if not queue.capabilities.verifiable:
+        print(f"queue verify: {queue} has no storage of ours; see `check`", file=sys.stderr)
         return 2
-    problems = queue_problems(settings)
+    problems = queue.find_problems()
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        path = sqlite_path(settings.queue)
-        print(f"{path} is {'in order' if path.exists() else 'not there yet'}")
+        print(f"{queue} is {'in order' if queue.exists() else 'not there yet'}")
     return 1 if problems else 0

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from gateway.commands.serve import gunicorn
 from gateway.queues import QueueError
-from gateway.queues.urls import open_inbox
+from gateway.queues.registry import find_queue
 from gateway.sandbox import Sandbox
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
@@ -75,7 +75,7 @@ def _require_port(port: int) -> None:
 
 def _require_queue(environ: Mapping[str, str]) -> None:
     try:
-        open_inbox(load(environ)).check()
+        find_queue(load(environ)).open_inbox().check()
     except QueueError as error:
         raise SettingsError(f"GATEWAY_QUEUE: the queue can't be kept here: {error}") from None
 

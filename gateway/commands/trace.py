@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.observability.logs import printable
+from gateway.observability.redaction import Redactor
 from gateway.observability.trace import Found, find
+from gateway.queues.registry import find_queue
 from gateway.settings import load
 
 
@@ -24,7 +26,8 @@ def add_command(commands: Any) -> None:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    found = find(load(os.environ), options.event_id)
+    settings = load(os.environ)
+    found = find(find_queue(settings), Redactor(settings.redact), options.event_id)
     known = any(found[name] for name in ("queued", "deadLetters", "lives"))
     if options.json:
         print(json.dumps(found))

@@ -23,8 +23,7 @@ from gateway.observability import metrics
 from gateway.observability.history import EventHistory, steps
 from gateway.observability.history.steps import Request
 from gateway.observability.redaction import Redactor
-from gateway.queues import Delivery, ForwarderStatus, Outbox, Rejection, Release
-from gateway.settings import Settings
+from gateway.queues import Delivery, ForwarderStatus, Outbox, QueueBackend, Rejection, Release
 
 SILENT_SECONDS = 10.0  # that a client of the metrics' port may be
 
@@ -118,13 +117,13 @@ class Heartbeat:
 
     def __init__(
         self,
-        settings: Settings,
+        queue: QueueBackend,
         report: Callable[[ForwarderStatus], None],
         trail: EventHistory,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`report` hears it too, and the trail how much waits."""
-        self._settings = settings
+        self._queue = queue
         self._report = report
         self._trail = trail
         self._clock = clock
@@ -134,12 +133,12 @@ class Heartbeat:
         """Keep it, and pass it on."""
         self.condition = condition
         self._report(condition)
-        if not self._settings.on_sqs:  # which is asked by whoever wants to know
-            self._trail.note(steps.depth, self._settings, condition.at)
+        if self._queue.capabilities.local:
+            self._trail.note(steps.depth, self._queue, condition.at)
 
     def exposition(self) -> bytes:
         """All metrics, in Prometheus' text format."""
-        return metrics.exposition(metrics.state_of_queue(self._settings, self.condition))
+        return metrics.exposition(metrics.state_of_queue(self._queue, self.condition))
 
     def health(self) -> tuple[HTTPStatus, dict[str, Any]]:
         """200 with the condition, 503 where the loop is stuck."""

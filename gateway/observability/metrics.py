@@ -27,9 +27,7 @@ from prometheus_client.registry import Collector
 
 from gateway.observability.counter_file import CounterFile
 from gateway.observability.readiness import Health
-from gateway.queues import ForwarderStatus, QueueError, Status
-from gateway.queues.urls import queue_bytes, queue_status
-from gateway.settings import Settings
+from gateway.queues import ForwarderStatus, QueueBackend, QueueError, Status
 
 values.MmapedDict = CounterFile  # type: ignore[attr-defined,assignment]
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -93,10 +91,10 @@ class State(NamedTuple):
     queue_bytes: int | None = None
 
 
-def state_of_queue(settings: Settings, condition: ForwarderStatus | None) -> State:
+def state_of_queue(queue: QueueBackend, condition: ForwarderStatus | None) -> State:
     """Asks the queue itself."""
     try:
-        return State(condition, queue_status(settings), queue_bytes(settings))
+        return State(condition, queue.status(), queue.bytes_used())
     except QueueError:
         return State(condition)
 

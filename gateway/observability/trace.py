@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
-from gateway.observability.history import history_path
 from gateway.observability.history.reader import HistoryReader, Life
 from gateway.observability.redaction import Redactor
-from gateway.queues import DeadLetter
-from gateway.queues.urls import find_queued, open_dead_letters
-from gateway.settings import Settings
+from gateway.queues import DeadLetter, QueueBackend
 
 Found = dict[str, Any]
 
 
-def find(settings: Settings, event_id: str, *, ask_sqs: bool = True) -> Found:
-    """All that is known, as JSON; null: nobody can say. Raises QueueError.
-
-    The web end has no right to ask SQS.
-    """
-    queued = find_queued(settings, event_id)
+def find(
+    queue: QueueBackend, redactor: Redactor, event_id: str, *, with_dead_letters: bool = True
+) -> Found:
+    """Return all that is known of an event, as JSON; null if it is not known. Raises QueueError."""
+    queued = queue.find(event_id)
     dead = None
-    if ask_sqs or not settings.on_sqs:
-        letters = open_dead_letters(settings).list()
-        mask = Redactor(settings.redact)
-        dead = [_dead(one, mask) for one in letters if one.record.event_id == event_id]
+    if with_dead_letters:
+        letters = queue.open_dead_letters().list()
+        dead = [_dead(one, redactor) for one in letters if one.record.event_id == event_id]
     return {
         "eventId": event_id,
         "queued": queued
@@ -35,13 +31,12 @@ def find(settings: Settings, event_id: str, *, ask_sqs: bool = True) -> Found:
             for record, attempts in queued
         ],
         "deadLetters": dead,
-        "lives": _lives(settings, event_id),
+        "lives": _lives(queue.history_path, event_id),
     }
 
 
-def _lives(settings: Settings, event_id: str) -> list[Life] | None:
+def _lives(path: Path, event_id: str) -> list[Life] | None:
     """What the trail remembers; None where there is none."""
-    path = history_path(settings)
     if not path.exists():
         return None
     try:

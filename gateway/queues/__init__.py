@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 BATCH_RECORDS = (
@@ -169,3 +170,64 @@ class Lease(Protocol):
 
     def report(self, condition: ForwarderStatus) -> None:
         """Let others know how it is going."""
+
+
+class Capabilities(NamedTuple):
+    """What a backend can do beyond storing and delivering."""
+
+    local: bool  # its storage is this machine's: the web end may read it and needs no AWS
+    # credentials, and one forwarder runs beside gunicorn
+    searchable: bool  # what waits can be found by eventId, and a user's events removed
+    verifiable: bool  # its storage can be checked for damage
+
+
+class QueueBackend(Protocol):
+    """A queue as a whole: its two ends, and what operators ask of it.
+
+    Every method but the `open_…` ones raises QueueError if the storage fails.
+    """
+
+    capabilities: Capabilities
+    history_path: Path  # the event history's file on this machine
+
+    def open_inbox(self, committed: Callable[[int, float], None] = ...) -> Inbox:
+        """Return the web end; `committed(items, seconds)` hears of each group commit."""
+
+    def open_outbox(self, *, once: bool = False) -> tuple[Lease, Outbox]:
+        """Return the forwarder end, for use while its lease is held.
+
+        With `once`, a `take` that returns nothing means that nothing is left.
+        """
+
+    def open_dead_letters(self) -> DeadLetters:
+        """Return the dead letters."""
+
+    def status(self) -> Status:
+        """Count what waits."""
+
+    def count_unsettled(self) -> int:
+        """Count the events that are neither delivered nor dead."""
+
+    def forwarder_status(self) -> ForwarderStatus | None:
+        """Return what the forwarder reported last; None if it never did."""
+
+    def bytes_used(self) -> int | None:
+        """Return the bytes of this machine's disk in use; None if it uses none."""
+
+    def find(self, event_id: str) -> list[tuple[Record, int]] | None:
+        """Return queued records with this eventId and their attempts; None if not searchable."""
+
+    def forget(self, site: str, user_id: str) -> tuple[int | None, int]:
+        """Remove a user's events: how many queued (None if not searchable) and dead ones."""
+
+    def exists(self) -> bool:
+        """Return whether there is a queue yet, if it is ours to create."""
+
+    def create(self) -> list[str]:
+        """Create what must exist beforehand; return the names of what exists now."""
+
+    def find_problems(self) -> list[str]:
+        """Return what is wrong with the storage, a sentence each."""
+
+    def require_storage(self) -> None:
+        """Raise QueueError if an event could not be stored now. Creates nothing."""

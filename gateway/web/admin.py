@@ -11,7 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.observability import metrics
 from gateway.observability.logs import RateLimitedLogger
 from gateway.observability.readiness import Health
-from gateway.settings import Settings
+from gateway.observability.redaction import Redactor
+from gateway.queues import QueueBackend
 from gateway.threadpool import run_in_threadpool
 from gateway.web import inspector
 from gateway.web.admin_auth import COOKIE, AdminAuth
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def blueprint(
-    settings: Settings,
+    queue: QueueBackend,
+    redactor: Redactor,
     guard: AdminAuth,
     state: Callable[[], metrics.State],
     examined: Callable[[], Health],
@@ -57,7 +59,7 @@ def blueprint(
     def inspect() -> Response:
         return Response(page, mimetype="text/html")
 
-    inspector.add_routes(routes, settings, state, examined)
+    inspector.add_routes(routes, queue, redactor, state, examined)
     return routes
 
 

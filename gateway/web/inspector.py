@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, jsonify, request
 
 from gateway.observability import trace
-from gateway.observability.history import history_path
 from gateway.observability.history.reader import CHART_SECONDS, EventFilter, HistoryReader
 from gateway.observability.metrics import State
 from gateway.observability.readiness import Health
-from gateway.queues import QueueError
-from gateway.settings import Settings
+from gateway.observability.redaction import Redactor
+from gateway.queues import QueueBackend, QueueError
 from gateway.threadpool import run_in_threadpool
 from gateway.web.errors import RequestRejected
 
@@ -24,12 +23,13 @@ Value = TypeVar("Value")
 
 def add_routes(
     routes: Blueprint,
-    settings: Settings,
+    queue: QueueBackend,
+    redactor: Redactor,
     state: Callable[[], State],
     examined: Callable[[], Health],
 ) -> None:
     """Answers in short, so that no worker of any class is tied up by who looks on."""
-    trail = HistoryReader(history_path(settings))
+    trail = HistoryReader(queue.history_path)
 
     @routes.get("/inspect/events")
     def events() -> Response:
@@ -44,7 +44,13 @@ def add_routes(
     def where() -> Response:
         """All that is known of the event `id`."""
         event_id = request.args.get("id", "").strip()
-        return jsonify(_looked(lambda: trace.find(settings, event_id, ask_sqs=False)))
+        return jsonify(
+            _looked(
+                lambda: trace.find(
+                    queue, redactor, event_id, with_dead_letters=queue.capabilities.local
+                )
+            )
+        )
 
     @routes.get("/inspect/numbers")
     def numbers() -> Response:
@@ -56,7 +62,7 @@ def add_routes(
                 "now": now,
                 "seconds": CHART_SECONDS,
                 "ticks": ticks,
-                "local": settings.on_sqs,
+                "local": not queue.capabilities.local,
                 "queue": _queue(run_in_threadpool(state)),
                 "troubles": _troubles(examined()),
             }

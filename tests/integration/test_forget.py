@@ -15,8 +15,8 @@ import pytest
 from gateway.cli import main
 from gateway.observability.history.reader import EventFilter, HistoryReader
 from gateway.queues import ForwarderStatus
+from gateway.queues.registry import find_queue
 from gateway.queues.sqlite.schema import COLUMNS
-from gateway.queues.urls import open_outbox
 from gateway.settings import Settings
 from tests.helpers.support import ADMIN_TOKEN, ROOT, Start, Stored, beacon, event, eventually, post
 
@@ -118,7 +118,7 @@ def test_the_queue_and_what_is_beside_it_are_never_everybodys(
     before = os.umask(umask)
     try:
         assert post(start(GATEWAY_ADMIN_TOKEN="token-of-the-suite")).status_code == 204
-        lease, outbox = open_outbox(settings)
+        lease, outbox = find_queue(settings).open_outbox()
         assert lease.acquire()
         lease.report(ForwarderStatus(0, 0, {}))
         outbox.tidy()

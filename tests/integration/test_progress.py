@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from gateway.queues import Rejection
-from gateway.queues.urls import open_inbox, open_outbox
+from gateway.queues.registry import find_queue
 from gateway.settings import load
 from tests.helpers.queue_contract import record
 from tests.helpers.support import ROOT
@@ -50,7 +50,7 @@ def test_forward_once_shows_how_far_it_is_on_a_terminal_alone(environ, sandbox, 
         record("shop", f"s-{n % 16}", event_id=f"e-{n}", event=EVENT, received_at=now)
         for n in range(1600)
     ]
-    open_inbox(load(environ)).put(waiting)
+    find_queue(load(environ)).open_inbox().put(waiting)
     environ |= {
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
@@ -63,10 +63,10 @@ def test_forward_once_shows_how_far_it_is_on_a_terminal_alone(environ, sandbox, 
 
 
 def test_replay_shows_how_far_it_is(environ):
-    open_inbox(load(environ)).put(
+    find_queue(load(environ)).open_inbox().put(
         [record("shop", f"s-{n}", event_id=f"e-{n}", event=EVENT) for n in range(20_000)]
     )
-    lease, outbox = open_outbox(load(environ))
+    lease, outbox = find_queue(load(environ)).open_outbox()
     assert lease.acquire()
     while taken := outbox.take(lambda _site: 2000):
         outbox.settle([], [Rejection(one, "refused", "", 1) for one in taken], [])

@@ -30,13 +30,13 @@ from gateway.queues import (
     QueueUnavailable,
     Rejection,
 )
+from gateway.queues.registry import find_queue
+from gateway.queues.session_scheduler import SessionScheduler
 from gateway.queues.sqlite import database, wal
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.dead_letters import find, forget, status
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
-from gateway.queues.sqlite.session_scheduler import SessionScheduler
-from gateway.queues.urls import forget_user, open_inbox, open_outbox
 from gateway.settings import Settings, load
 from tests.helpers import queue_contract as contract
 from tests.helpers.queue_contract import SqliteBackend, drain, everywhere, ids, record, take_all
@@ -568,7 +568,7 @@ def by_link(environ: dict[str, str], tmp_path: Path) -> Settings:
 
 
 def test_a_queue_behind_a_link_keeps_to_its_limit(by_link, tmp_path):
-    inbox, stored = open_inbox(by_link), 0
+    inbox, stored = find_queue(by_link).open_inbox(), 0
     with suppress(QueueFull):
         while stored < 2000:
             stored += sum(inbox.put([record(event=KILOBYTE) for _ in range(50)]))
@@ -579,7 +579,10 @@ def test_a_queue_behind_a_link_keeps_to_its_limit(by_link, tmp_path):
 
 def test_a_queue_behind_a_link_has_one_forwarder_under_either_name(by_link, tmp_path):
     url = f"sqlite:///{tmp_path}/large-disk/queue.db"
-    (one, _), (other, _) = open_outbox(by_link), open_outbox(replace(by_link, queue=url))
+    (one, _), (other, _) = (
+        find_queue(by_link).open_outbox(),
+        find_queue(replace(by_link, queue=url)).open_outbox(),
+    )
     assert one.acquire()
     refused = not other.acquire()
     one.release()
@@ -588,8 +591,8 @@ def test_a_queue_behind_a_link_has_one_forwarder_under_either_name(by_link, tmp_
 
 
 def test_what_is_forgotten_behind_a_link_is_in_no_file_any_more(by_link, tmp_path):
-    open_inbox(by_link).put([record(user_id="u-1", event='{"itemId": "of-the-user"}')])
-    assert forget_user(by_link, "shop", "u-1") == (1, 0)
+    find_queue(by_link).open_inbox().put([record(user_id="u-1", event='{"itemId": "of-the-user"}')])
+    assert find_queue(by_link).forget("shop", "u-1") == (1, 0)
     files = [path for path in tmp_path.rglob("queue.db*") if not path.is_symlink()]
     assert b"of-the-user" not in b"".join(path.read_bytes() for path in files)
 
@@ -597,7 +600,7 @@ def test_what_is_forgotten_behind_a_link_is_in_no_file_any_more(by_link, tmp_pat
 def test_links_in_a_circle_have_a_reason(environ, tmp_path):
     (tmp_path / "queue.db").symlink_to("queue.db")
     with pytest.raises(QueueUnavailable):
-        open_inbox(load(environ)).check()
+        find_queue(load(environ)).open_inbox().check()
 
 
 # --- trouble with the file ---

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.commands.check.finding import Finding
-from gateway.queues import QueueError
-from gateway.queues.urls import is_begun, queue_problems, queue_status, require_storage
+from gateway.queues import QueueBackend, QueueError
+from gateway.queues.registry import find_queue
 from gateway.settings import Settings
 
 REMEDIES = {
@@ -29,13 +29,14 @@ REMEDIES = {
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Crosses for all that is wrong with it; else what waits."""
-    problems = list(_problems(settings))
+    queue = find_queue(settings)
+    problems = list(_problems(queue))
     for problem in problems:
         remedy = next((text for sign, text in REMEDIES.items() if sign in problem), None)
         yield Finding("queue", False, problem, remedy or "docs/operations.md says more of it")
     if not problems:
-        status = queue_status(settings)
-        waits = f"{status.queued} queued" if is_begun(settings) else "not there yet"
+        status = queue.status()
+        waits = f"{status.queued} queued" if queue.exists() else "not there yet"
         text = f"{settings.queue}: {waits}"
         has_dead = bool(status.dead)
         yield Finding(
@@ -43,10 +44,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _problems(settings: Settings) -> Iterator[str]:
+def _problems(queue: QueueBackend) -> Iterator[str]:
     try:
-        yield from queue_problems(settings)
-        require_storage(settings)
-        queue_status(settings)
+        yield from queue.find_problems()
+        queue.require_storage()
+        queue.status()
     except QueueError as error:
         yield f"{error.reason}: {error}"

@@ -10,7 +10,7 @@ from uuid import uuid4
 from gateway.commands import progress
 from gateway.events import schemas
 from gateway.queues import Record
-from gateway.queues.urls import open_inbox
+from gateway.queues.registry import find_queue
 from gateway.settings import load
 from gateway.sites import Site, find_site
 from gateway.strict_schema import SettingsError
@@ -25,7 +25,7 @@ def enqueue(request: schemas.Request, environ: Mapping[str, str]) -> None:
     assert request.session_id is not None  # noqa: S101 - the command requires it
     now = time.time()
     accepted = _accepted(request, site, now)
-    inbox = open_inbox(settings)
+    inbox = find_queue(settings).open_inbox()
     who = site.key, request.session_id, request.user_id
     inbox.put([Record(*who, one.event_id, one.sent, one.received, now) for one in accepted])
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gateway.observability.history.steps import Row
-from gateway.queues.urls import sqlite_path
 from gateway.settings import Settings
 
 
@@ -22,18 +21,11 @@ class EventHistory:
         """Remember what `make(*arguments)` will say, in a moment. Raises nothing, never waits."""
 
 
-def open_history(settings: Settings) -> EventHistory:
+def open_history(settings: Settings, path: Path) -> EventHistory:
     """The trail, which is written where somebody may look at it."""
     if settings.admin_token is None:
         return EventHistory()
     from gateway.observability.history.writer import HistoryWriter
     from gateway.observability.redaction import Redactor
 
-    return HistoryWriter(history_path(settings), Redactor(settings.redact), settings.min_free_bytes)
-
-
-def history_path(settings: Settings) -> Path:
-    """Beside the queue's file. With SQS each machine has one of its own."""
-    if settings.on_sqs:
-        return Path("data/trail.db").absolute()
-    return Path(f"{sqlite_path(settings.queue)}-trail")
+    return HistoryWriter(path, Redactor(settings.redact), settings.min_free_bytes)

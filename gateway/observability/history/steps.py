@@ -7,9 +7,7 @@ from json import dumps
 from typing import Any, NamedTuple
 
 from gateway.events.strict_json import storable
-from gateway.queues import Delivery, Record, Rejection
-from gateway.queues.urls import queue_status
-from gateway.settings import Settings
+from gateway.queues import Delivery, QueueBackend, Record, Rejection
 
 LONGEST = 256  # characters of an ID that is kept
 PAYLOAD = 16 << 10  # characters of a refused event that is kept
@@ -118,9 +116,9 @@ def buried(burials: Sequence[Rejection], at: float) -> Iterator[Step]:
         yield _step(taken.record, at, "dead", reason=reason, message=message)
 
 
-def depth(settings: Settings, at: float) -> Iterator[Depth]:
+def depth(queue: QueueBackend, at: float) -> Iterator[Depth]:
     """What waits in the queue."""
-    status = queue_status(settings)
+    status = queue.status()
     yield Depth(at, status.queued, status.oldest_seconds or 0.0)
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.queues import BATCH_RECORDS, Delivery, Record, Rejection, Release
+from gateway.queues.session_scheduler import SessionScheduler
 from gateway.queues.sqlite import wal
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.recovery import repair
 from gateway.queues.sqlite.schema import COLUMNS, seen_tables
-from gateway.queues.sqlite.session_scheduler import SessionScheduler
 
 AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms

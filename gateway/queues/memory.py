@@ -1,0 +1,186 @@
+"""A queue in this process's memory: for tests, and the shortest example of a backend.
+
+It keeps nothing when the process ends, so GATEWAY_QUEUE does not accept `memory:`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from gateway.queues import (
+    BATCH_RECORDS,
+    Capabilities,
+    DeadLetter,
+    Delivery,
+    ForwarderStatus,
+    Record,
+    Rejection,
+    Release,
+    Status,
+)
+from gateway.queues.group_commit import unheard
+from gateway.queues.session_scheduler import SessionScheduler
+from gateway.settings import Settings
+
+
+class MemoryQueue:
+    """All parts of the queue over two dicts: waiting records and dead letters, by number."""
+
+    capabilities = Capabilities(local=True, searchable=True, verifiable=False)
+    history_path = Path("data/trail.db")
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, tuple[Record, int]] = {}  # with its attempts
+        self._dead: dict[int, DeadLetter] = {}
+        self._status: ForwarderStatus | None = None
+        self._scheduler = SessionScheduler(clock)
+
+    def open_inbox(self, committed: Callable[[int, float], None] = unheard) -> MemoryQueue:
+        return self
+
+    def open_outbox(self, *, once: bool = False) -> tuple[MemoryQueue, MemoryQueue]:
+        """Return a new forwarder end: what the one before it had in flight waits again."""
+        self._scheduler = SessionScheduler(self._clock)
+        return self, self
+
+    def open_dead_letters(self) -> MemoryQueue:
+        return self
+
+    # The inbox.
+
+    def put(self, records: Sequence[Record]) -> Sequence[bool]:
+        "".join(record.event for record in records)  # all or none: a text that is none raises
+        self._waiting.update((next(self._numbers), (record, 0)) for record in records)
+        return [True] * len(records)
+
+    def check(self) -> None:
+        """Raise nothing: memory can always store."""
+
+    # The outbox.
+
+    def take(self, room: Callable[[str], int]) -> list[Delivery]:
+        self._scheduler.wake()
+        taken: list[Delivery] = []
+        sites = {record.site: 0 for record, _ in self._waiting.values()}
+        for site, capacity in [(site, room(site)) for site in sites]:
+            known, _ = self._scheduler.known(site)
+            self._scheduler.add(site, self._after(site, known))
+            for _ in range(capacity):
+                if (ready := self._scheduler.next(site)) is None:
+                    break
+                handles = [handle for handle in ready[1][:BATCH_RECORDS] if handle in self._waiting]
+                self._scheduler.take(site, len(handles))
+                taken += [Delivery(handle, *self._waiting[handle]) for handle in handles]
+        return taken
+
+    def settle(
+        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
+    ) -> None:
+        for taken, reason, message, attempts in buried:
+            self._bury(taken.record, reason, message, attempts)
+        for item in [*acked, *(rejection.taken for rejection in buried)]:
+            del self._waiting[item.handle]
+            self._scheduler.settle(item)
+        for taken, attempts, delay in released:
+            self._waiting[taken.handle] = taken.record, taken.attempts + attempts
+            self._scheduler.give_back(taken, delay)
+
+    def tidy(self) -> None:
+        """Do nothing: there is no space to give back."""
+
+    def oldest_at(self) -> float | None:
+        return min((record.received_at for record, _ in self._waiting.values()), default=None)
+
+    def repair(self, *, thorough: bool = False) -> None:
+        """Return None: memory is not damaged."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    # The lease.
+
+    def acquire(self) -> bool:
+        return True
+
+    def report(self, condition: ForwarderStatus) -> None:
+        self._status = condition
+
+    # The dead letters.
+
+    def list(self) -> Iterator[DeadLetter]:
+        return iter([*self._dead.values()])
+
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
+        self.put([record for _, record in letters])
+        self.purge([letter for letter, _ in letters])
+
+    def purge(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            self._dead.pop(int(letter.id), None)
+
+    # What operators ask.
+
+    def status(self) -> Status:
+        oldest = self.oldest_at()
+        age = None if oldest is None else self._clock() - oldest
+        in_flight = self._status.in_flight if self._status else 0
+        return Status(len(self._waiting), in_flight, len(self._dead), age)
+
+    def count_unsettled(self) -> int:
+        return len(self._waiting)
+
+    def forwarder_status(self) -> ForwarderStatus | None:
+        return self._status
+
+    def bytes_used(self) -> None:
+        """Return None: no disk is used."""
+
+    def find(self, event_id: str) -> Sequence[tuple[Record, int]]:
+        return [waiting for waiting in self._waiting.values() if waiting[0].event_id == event_id]
+
+    def forget(self, site: str, user_id: str) -> tuple[int, int]:
+        who = site, user_id
+        queued = [n for n, (record, _) in self._waiting.items() if record[:3:2] == who]
+        dead = [n for n, letter in self._dead.items() if letter.record[:3:2] == who]
+        for number in queued:
+            del self._waiting[number]
+        for number in dead:
+            del self._dead[number]
+        return len(queued), len(dead)
+
+    def exists(self) -> bool:
+        return True
+
+    def create(self) -> Sequence[str]:
+        return []
+
+    def find_problems(self) -> Sequence[str]:
+        return []
+
+    def require_storage(self) -> None:
+        """Raise nothing: memory can always store."""
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def _after(self, site: str, handle: int) -> Iterator[tuple[int, str]]:
+        return (
+            (number, record.session_id)
+            for number, (record, _) in self._waiting.items()
+            if record.site == site and number > handle
+        )
+
+    def _bury(self, record: Record, reason: str, message: str, attempts: int) -> None:
+        number = next(self._numbers)
+        letter = DeadLetter(str(number), reason, message, attempts, self._clock(), record)
+        self._dead[number] = letter
+
+
+def create_backend(settings: Settings) -> MemoryQueue:
+    """Return a new queue; two of them share nothing."""
+    return MemoryQueue()

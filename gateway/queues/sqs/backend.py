@@ -1,0 +1,90 @@
+"""The queue on Amazon SQS, shared by any number of machines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, Record, Status
+from gateway.queues.group_commit import unheard
+from gateway.queues.sqs import admin
+from gateway.queues.sqs.client import Queue
+from gateway.queues.sqs.dead_letters import SqsDeadLetters
+from gateway.queues.sqs.inbox import SqsInbox
+from gateway.queues.sqs.lease import SqsLease
+from gateway.queues.sqs.outbox import SqsOutbox
+from gateway.queues.sqs.receiver import Receiver
+from gateway.settings import Settings
+
+
+class SqsQueue:
+    """One SQS queue and its dead-letter queue."""
+
+    capabilities = Capabilities(local=False, searchable=False, verifiable=False)
+
+    def __init__(self, settings: Settings) -> None:
+        self.history_path = Path("data/trail.db").absolute()  # this machine's own
+        self._url = settings.queue
+        self._dead_letter_queue = settings.dead_letter_queue
+        self._max_age = settings.max_age
+
+    def open_inbox(self, committed: Callable[[int, float], None] = unheard) -> SqsInbox:
+        return SqsInbox(Queue(self._url), committed=committed)
+
+    def open_outbox(self, *, once: bool = False) -> tuple[Lease, Outbox]:
+        main = Queue(self._url)
+        receiver = Receiver(main, self._dead_letter_queue)
+        outbox = SqsOutbox(main, receiver, max_age=self._max_age)
+        if not once:
+            receiver.start(outbox.has_room, outbox.is_idle)
+        return SqsLease(), outbox
+
+    def open_dead_letters(self) -> SqsDeadLetters:
+        url = admin.dead_letter_url(self._url, self._dead_letter_queue)
+        return SqsDeadLetters(Queue(self._url), Queue(url))
+
+    def status(self) -> Status:
+        return admin.status(self._url, self._dead_letter_queue)
+
+    def count_unsettled(self) -> int:
+        status = self.status()
+        return status.queued + status.in_flight  # where SQS counts what was put back with a delay
+
+    def forwarder_status(self) -> ForwarderStatus:
+        """Return one that is always well: each forwarder reports on its own metrics port."""
+        return ForwarderStatus(time.time(), 0, {})
+
+    def bytes_used(self) -> None:
+        """Return None: the storage is AWS's."""
+
+    def find(self, event_id: str) -> list[tuple[Record, int]] | None:
+        return None
+
+    def forget(self, site: str, user_id: str) -> tuple[None, int]:
+        letters, count = self.open_dead_letters(), 0
+        for letter in letters.list():
+            if (letter.record.site, letter.record.user_id) == (site, user_id):
+                letters.purge([letter])
+                count += 1
+        return None, count
+
+    def exists(self) -> bool:
+        return True
+
+    def create(self) -> list[str]:
+        return admin.create(self._url, self._dead_letter_queue)
+
+    def find_problems(self) -> list[str]:
+        return admin.problems(self._url, self._dead_letter_queue)
+
+    def require_storage(self) -> None:
+        self.open_inbox().check()
+
+    def __str__(self) -> str:
+        return self._url
+
+
+def create_backend(settings: Settings) -> SqsQueue:
+    """Return the queue at the URL."""
+    return SqsQueue(settings)
