@@ -181,6 +181,6 @@ class MemoryQueue:
         self._dead[number] = letter
 
 
-def create_backend(settings: Settings) -> MemoryQueue:
+def create_backend(_settings: Settings) -> MemoryQueue:
     """Return a new queue; two of them share nothing."""
     return MemoryQueue()

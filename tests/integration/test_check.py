@@ -141,8 +141,10 @@ def test_a_folder_in_which_this_user_can_make_no_queue_is_told(environ, mode, pl
     script = """
 import os
 from gateway.commands.check import queue
+from gateway.queues.registry import find_queue
 from gateway.settings import load
 settings = load(os.environ)
+find_queue(settings)  # all is imported while this user may read it
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
 print(*queue.findings(settings))

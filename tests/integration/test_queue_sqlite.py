@@ -437,7 +437,7 @@ def test_a_writer_in_the_way_of_folding_fails_nothing(backend, monkeypatch):
             fold(from_bytes)
             writer.execute("ROLLBACK")
 
-        monkeypatch.setattr(inbox._database, "fold_log", meet_a_writer)
+        monkeypatch.setattr(inbox._database, "checkpoint", meet_a_writer)
         inbox._looked_at = 0.0
         assert inbox.put([record()]) == [True]
     assert inbox._database.openings == 1

@@ -14,6 +14,7 @@ from gateway.cli import main
 from gateway.forwarder import instrumentation
 from gateway.observability.history import EventHistory
 from gateway.queues import ForwarderStatus, QueueUnavailable, Rejection, Status
+from gateway.queues.memory import MemoryQueue
 from gateway.queues.sqs import admin, message_format
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.in_flight import Message
@@ -424,7 +425,7 @@ def test_forget_and_trace_know_the_dead_letters_and_say_that_the_rest_can_not_be
     assert main(["forget", "--site", "shop", "--user", "ann"]) == 0
     told = capsys.readouterr()
     assert "Forgotten: 1 dead letters, 0 steps" in told.err
-    assert "What waits in SQS can't be searched" in told.err
+    assert "What waits in this queue can't be searched" in told.err
     assert [one.record.user_id for one in backend.dead()] == ["bob"]
     assert main(["trace", "e-0"]) == 1
     assert "The queue is SQS's, which can't be searched" in capsys.readouterr().err
@@ -514,7 +515,7 @@ def test_contradictions_stop_the_start(environ, change):
 
 def test_a_loop_that_is_stuck_is_not_healthy(settings):
     clock = contract.Clock()
-    pulse = instrumentation.Heartbeat(settings, lambda _: None, EventHistory(), clock)
+    pulse = instrumentation.Heartbeat(MemoryQueue(), lambda _: None, EventHistory(), clock)
     assert pulse.health()[0] == 200  # it waits for its turn
     pulse.report(ForwarderStatus(clock(), 3, {"shop": "throttled"}))
     assert pulse.health()[0] == 200

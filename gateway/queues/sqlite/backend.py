@@ -20,26 +20,24 @@ from gateway.settings import Settings
 
 
 class SqliteQueue:
-    """One file, with what the settings say of it."""
+    """One file. Sizes in bytes; `dedupe_seconds` is the window in which duplicates are dropped."""
 
     capabilities = Capabilities(local=True, searchable=True, verifiable=True)
 
-    def __init__(self, settings: Settings, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int, min_free_bytes: int, dedupe_seconds: int
+    ) -> None:
         self.path = path
         self.history_path = Path(f"{path}-trail")
-        self._settings = settings
+        self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
+        self._dedupe_seconds = dedupe_seconds
 
     def open_inbox(self, committed: Callable[[int, float], None] = unheard) -> SqliteInbox:
-        return SqliteInbox(
-            self.path,
-            max_bytes=self._settings.queue_max_bytes,
-            min_free_bytes=self._settings.min_free_bytes,
-            dedupe_seconds=self._settings.dedupe_seconds,
-            committed=committed,
-        )
+        return self._inbox(self.path, committed)
 
     def open_outbox(self, *, once: bool = False) -> tuple[Lease, Outbox]:
-        outbox = SqliteOutbox(self.path, dedupe_seconds=self._settings.dedupe_seconds)
+        outbox = SqliteOutbox(self.path, dedupe_seconds=self._dedupe_seconds)
         return ForwarderLock(self.path), outbox
 
     def open_dead_letters(self) -> SqliteDeadLetters:
@@ -83,9 +81,18 @@ class SqliteQueue:
         folder = next(parent for parent in self.path.parents if parent.exists())
         try:
             with TemporaryDirectory(dir=folder, prefix=f"{self.path.name}-check-") as place:
-                SqliteQueue(self._settings, Path(place, self.path.name)).open_inbox().check()
+                self._inbox(Path(place, self.path.name)).check()
         except OSError as error:
             raise unavailable(error) from error
+
+    def _inbox(self, path: Path, committed: Callable[[int, float], None] = unheard) -> SqliteInbox:
+        return SqliteInbox(
+            path,
+            max_bytes=self._max_bytes,
+            min_free_bytes=self._min_free_bytes,
+            dedupe_seconds=self._dedupe_seconds,
+            committed=committed,
+        )
 
     def __str__(self) -> str:
         return str(self.path)
@@ -95,4 +102,9 @@ def create_backend(settings: Settings) -> SqliteQueue:
     """Return the queue in the file that the URL names."""
     # Links followed, as SQLite does: its log, and so what we keep, is beside the file itself.
     path = Path(os.path.realpath(settings.queue.removeprefix("sqlite:///")))
-    return SqliteQueue(settings, path)
+    return SqliteQueue(
+        path,
+        max_bytes=settings.queue_max_bytes,
+        min_free_bytes=settings.min_free_bytes,
+        dedupe_seconds=settings.dedupe_seconds,
+    )

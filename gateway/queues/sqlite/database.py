@@ -185,7 +185,7 @@ class Database:
                 _insist(db, "PRAGMA auto_vacuum = INCREMENTAL", deadline)
                 _insist(db, "PRAGMA journal_mode = WAL", deadline)
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
-            db.execute("PRAGMA wal_autocheckpoint = 0")  # see fold_log
+            db.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoint
             schema.fill(db, self.path)
         except BaseException:
             db.close()

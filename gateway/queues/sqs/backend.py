@@ -23,11 +23,12 @@ class SqsQueue:
 
     capabilities = Capabilities(local=False, searchable=False, verifiable=False)
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, url: str, dead_letter_queue: str | None, max_age: float) -> None:
+        """Connect to nothing yet; `dead_letter_queue` None means the queue's redrive target."""
         self.history_path = Path("data/trail.db").absolute()  # this machine's own
-        self._url = settings.queue
-        self._dead_letter_queue = settings.dead_letter_queue
-        self._max_age = settings.max_age
+        self._url = url
+        self._dead_letter_queue = dead_letter_queue
+        self._max_age = max_age
 
     def open_inbox(self, committed: Callable[[int, float], None] = unheard) -> SqsInbox:
         return SqsInbox(Queue(self._url), committed=committed)
@@ -87,4 +88,4 @@ class SqsQueue:
 
 def create_backend(settings: Settings) -> SqsQueue:
     """Return the queue at the URL."""
-    return SqsQueue(settings)
+    return SqsQueue(settings.queue, settings.dead_letter_queue, settings.max_age)
