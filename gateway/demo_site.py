@@ -1,4 +1,4 @@
-"""The demo shop's own site: delivered to the sandbox and never to AWS, whatever else is served."""
+"""The demo shop's own site, whose events go to the sandbox and never to AWS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRACKING_ID = "00000000-0000-4000-8000-demo00000000"
 def with_demo_site(
     sites: Mapping[str, Site], sandbox_url: str, public_url: str, port: int
 ) -> Mapping[str, Site]:
-    """The sites, and the demo shop's beside them."""
+    """Return the sites with the demo shop's added."""
     key = "demo" if "demo" not in sites else "demo-shop"
     public = urlsplit(public_url)
     table = {
@@ -31,5 +31,5 @@ def with_demo_site(
 
 
 def find_demo_site(sites: Mapping[str, Site]) -> Site:
-    """The demo shop's, which was added."""
+    """Return the demo shop's site."""
     return next(site for site in sites.values() if site.tracking_id == TRACKING_ID)

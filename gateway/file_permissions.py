@@ -1,7 +1,6 @@
-"""Files that are no business of the machine's other users.
+"""Create files that other users of the machine can't read.
 
-Each is its owner's; and its group's, where the umask says so. The usual umask lets everybody read,
-and others who may write have it let the group.
+The owner may read and write; so may the group, unless the umask takes that away.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ MODE = 0o660
 
 
 def opener(path: str, flags: int) -> int:
-    """For `open`."""
+    """Open a file with these permissions; an `opener` for `open`."""
     return os.open(path, flags, MODE)
 
 
 def create(path: Path) -> None:
-    """Make a database where there is none; SQLite gives the log beside it the same mode.
+    """Create an empty database file if there is none; SQLite gives its WAL the same permissions.
 
-    One that is there is not opened: to close it would drop all locks that SQLite has on it in this
+    An existing file is not opened: closing it would drop all locks that SQLite holds on it in this
     process.
     """
     with suppress(FileExistsError):

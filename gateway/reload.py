@@ -1,7 +1,7 @@
-"""The last valid sites file: one that is broken at a reload leaves it in force, and that is said.
+"""Keep the last valid sites file in force when a reload finds an invalid one.
 
-gunicorn's master keeps it for its workers and their forwarder, in a copy that is never broken; a
-forwarder that was started apart keeps it in memory.
+gunicorn's master copies it for the workers and the forwarder that it starts; a forwarder that was
+started separately keeps it in memory.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ log = logging.getLogger(__name__)
 
 
 class ReloadableSettings:
-    """The settings with the sites file as it was valid last; `problem` is why it isn't now."""
+    """The settings with the last valid sites file; `problem` says why the present is not."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """Read it for the first time. Raises SettingsError."""
+        """Load the settings. Raises SettingsError."""
         self._environ = environ
         self.settings, self.text = self._load()
         self.problem: str | None = None
 
     def reread(self) -> None:
-        """Take over what the file says now, if it is valid."""
+        """Load the settings again; if they are invalid, keep the old ones and log why."""
         try:
             self.settings, self.text = self._load()
         except SettingsError as error:
             self.problem = str(error)
-            log.error("sites_file: %s; the last valid one stays in force", error)
+            log.error("sites_file: %s; keeping the last valid one", error)
         else:
             self.problem = None
-            log.info("The sites file is read again: %s", ", ".join(self.settings.sites))
+            log.info("The sites file was reloaded: %s", ", ".join(self.settings.sites))
 
     def _load(self) -> tuple[Settings, str | None]:
-        """The settings, and the very text of the sites file, where there is one."""
+        """Return the settings and the text of the sites file (None if there is no file)."""
         texts: list[str] = []
 
         def read(path: Path) -> Mapping[str, Site]:
@@ -52,24 +52,24 @@ class ReloadableSettings:
 
 
 class SitesFileCopy:
-    """What is in force, as a file for processes that read the sites file when they start."""
+    """A copy of the last valid sites file, for processes that read it when they start."""
 
     def __init__(self, kept: ReloadableSettings, place: Path) -> None:
-        """Lay it into a folder that is there."""
+        """Write the copy; its folder must exist."""
         self._kept = kept
         self._place = place
         self._write()
 
     def reread(self) -> None:
-        """Read the original again; whatever happens, a valid copy stays."""
+        """Reload the original and write the copy again; the copy stays valid in any case."""
         self._kept.reread()
         try:
             self._write()
         except OSError as error:
-            log.error("sites_file: %s: %s; the last copy stays in force", self._place, error)
+            log.error("sites_file: %s: %s; keeping the last copy", self._place, error)
 
     def environ(self) -> dict[str, str]:
-        """The setting that names the copy, which is made again should it have been tidied away."""
+        """Return GATEWAY_SITES with the copy's path; write the copy again if it was deleted."""
         if self._kept.text is None:
             return {}
         if not self._place.exists():
@@ -84,7 +84,7 @@ class SitesFileCopy:
 
 
 def problem_of(copy: Path) -> str | None:
-    """Why the sites file of which this is a copy is not in force as it stands; None where it is."""
+    """Return why the present sites file is not in force instead of this copy; None if it is."""
     with suppress(OSError):
         return _beside(copy).read_text(encoding="utf-8") or None
     return None
@@ -95,7 +95,7 @@ def _beside(copy: Path) -> Path:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file in one step: others may be reading it, or writing it at the same moment."""
+    """Replace a file atomically: other processes may be reading or writing it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

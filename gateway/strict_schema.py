@@ -1,4 +1,4 @@
-"""A marshmallow schema's values, or one line that names every problem and the nearest name."""
+"""Load a marshmallow schema strictly: one line names every problem and the nearest known name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from marshmallow import Schema, ValidationError
 
 
 class SettingsError(Exception):
-    """A setting is unknown, malformed or contradictory; the message is one line that names it."""
+    """Say in one line which setting is unknown, malformed or contradictory."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))  # a quoted TOML key may hold line breaks
 
 
 def load_or_raise(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Load the values, of which `where` tells the place; raise SettingsError."""
+    """Return the loaded values; raise SettingsError, whose message begins with `where`."""
     try:
         return dict(schema.load(values))
     except ValidationError as error:
@@ -36,7 +36,7 @@ def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
 
 
 def flatten_messages(texts: Any) -> str:
-    """marshmallow's messages, which nest for lists, in one line."""
+    """Join marshmallow's messages, which nest for lists, into one line."""
     values = texts.values() if isinstance(texts, dict) else texts
     return (
         texts if isinstance(texts, str) else " ".join(flatten_messages(value) for value in values)

@@ -1,4 +1,4 @@
-"""Native threads, for what would hold up a worker's loop."""
+"""Run blocking calls in native threads, so that they don't stall a gevent worker's loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 def run_in_threadpool(function: Callable[..., Result], *args: Any) -> Result:
-    """Call where a slow disk holds up no greenlet: in gevent's native threads, where gevent runs.
+    """Call a function in gevent's native thread pool under gevent, else directly.
 
     Under gevent a `threading.Thread` is a greenlet too, and a call into SQLite stalls them all.
     """
@@ -20,7 +20,7 @@ def run_in_threadpool(function: Callable[..., Result], *args: Any) -> Result:
     import gevent
 
     def outcome() -> tuple[Result | None, BaseException | None]:
-        """No exception leaves a native thread: gevent would print its traceback."""
+        """Return an exception instead of raising it: gevent would print its traceback."""
         try:
             return function(*args), None
         except BaseException as error:

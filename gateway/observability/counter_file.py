@@ -1,7 +1,8 @@
-"""prometheus-client's files of counters, made safe where their disk is full.
+"""Store prometheus-client's counters in files that a full disk can't turn into a crash.
 
-It maps files for which the disk has not given the room yet. To touch a page that the disk can't
-give then ends the process (SIGBUS): each worker and the forwarder, again and again.
+prometheus-client maps sparse files. Touching a page for which the disk has no space kills the
+process with SIGBUS: each worker and the forwarder, again and again. These files are allocated
+before they are mapped.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from gateway.observability.logs import RateLimitedLogger
 
-BYTES = 1 << 16  # of a new file; it doubles when they are used
-FRAME = 32  # bytes, at most, that an entry takes beside its key
+BYTES = 1 << 16  # size of a new file, doubled when it is full
+FRAME = 32  # bytes, at most, that an entry takes besides its key
 RETRY_SECONDS = 10.0
 
 trouble = RateLimitedLogger(logging.getLogger(__name__))
 
 
 class CounterFile(MmapedDict):
-    """One of them. For what it has no room, its process counts by itself until it has."""
+    """A mapped file of counters; while it can't grow, new counters stay in process memory."""
 
     def __init__(self, filename: str) -> None:
         self._fname = filename
         self._f = None  # type: ignore[assignment]  # not open yet
         self._positions: dict[str, int] = {}
-        self._retry = 0.0  # `time.monotonic()`; the disk is not asked at each count
+        self._retry = 0.0  # `time.monotonic()` of the next attempt to allocate
 
     def read_value(self, key: str) -> tuple[float, float]:
         return super().read_value(key) if self._has_room(key) else (0.0, 0.0)  # type: ignore[no-untyped-call]
@@ -53,7 +54,7 @@ class CounterFile(MmapedDict):
         return True
 
     def _open(self, size: int) -> None:
-        """Have the disk give it that many bytes, and map them."""
+        """Allocate that many bytes on the disk, and map them."""
         with open(self._fname, "ab") as file:
             file.write(bytes(max(0, size - file.tell())))
         self.close()  # type: ignore[no-untyped-call]

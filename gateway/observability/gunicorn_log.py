@@ -1,4 +1,4 @@
-"""gunicorn's own log, in the form of ours; no requests unless `--access-logfile` asks."""
+"""Format gunicorn's log like ours. Requests are logged only with `--access-logfile`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gateway.observability import logs
 
 
 class Log(Logger):  # type: ignore[misc]
-    """What `logger_class` names."""
+    """gunicorn's logger with our formatter and streams that never block."""
 
     def setup(self, cfg: Any) -> None:
-        """Also called anew at each reload."""
+        """Set up the handlers; gunicorn calls this again at each reload."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(logs.formatter())
         for handler in self.error_log.handlers + self.access_log.handlers:
-            if type(handler) is logging.StreamHandler:  # a file on disk is as good as its disk
+            if type(handler) is logging.StreamHandler:  # a file on disk does not block for long
                 handler.setStream(logs.non_blocking(handler.stream))

@@ -1,4 +1,4 @@
-"""Logging of all processes: to standard error, a line for each thing an operator would act on."""
+"""Log to standard error, a line for each thing that an operator would act on."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import TextIO
 
 from gateway.observability.non_blocking_stream import NonBlockingStream
 
-LONGEST = 500  # characters of a message
-EXTRAS = ("reason", "who", "left_out")  # members of a line on trouble
-SAY_EVERY = 60.0  # seconds between lines on the same trouble
+MESSAGE_CHARACTERS = 500  # a longer message is cut
+EXTRAS = ("reason", "who", "left_out")  # further members of a warning's line
+REPEAT_SECONDS = 60.0  # between lines with the same reason and subject
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line, which log collectors take apart by themselves."""
+    """Format each record as one line of JSON, for log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """ASCII, as a line break of any kind in it would end the line."""
+        """Return ASCII, since any kind of line break in it would end the line."""
         members = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -37,7 +37,7 @@ class JsonLines(logging.Formatter):
 
 
 def formatter() -> logging.Formatter:
-    """For people where standard error is a terminal, else for programs."""
+    """Return a formatter for people if standard error is a terminal, else for programs."""
     if sys.stderr.isatty():
         return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     return JsonLines()
@@ -54,11 +54,11 @@ def configure() -> None:
 
 
 def non_blocking(stream: TextIO) -> NonBlockingStream:
-    """What to log to in its place, so that nobody waits for who reads it."""
+    """Return a stream that never blocks, in place of a standard one."""
     return _aside(stream.fileno())
 
 
-@cache  # a thread for each
+@cache  # each has a thread
 def _aside(descriptor: int) -> NonBlockingStream:
     return NonBlockingStream(descriptor, _left_out)
 
@@ -76,13 +76,13 @@ def _left_out(count: int) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that visitors have a part in: one line, not long, no escapes that terminals obey."""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    """Return visitors' text as one short line without control characters for a terminal."""
+    text = text if len(text) <= MESSAGE_CHARACTERS else f"{text[:MESSAGE_CHARACTERS]}…"
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 class RateLimitedLogger:
-    """Logs the same trouble of the same one once a minute, and then how often it was left out."""
+    """Log each reason of each subject once a minute, with how many lines were left out."""
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
@@ -96,7 +96,7 @@ class RateLimitedLogger:
         """Log it, unless that was done within the last minute; an `error` with its traceback."""
         now = self._clock()
         when, left_out = self._said.get((who, reason), (float("-inf"), 0))
-        if now - when < SAY_EVERY:
+        if now - when < REPEAT_SECONDS:
             self._said[who, reason] = when, left_out + 1
             return
         self._said[who, reason] = now, 0

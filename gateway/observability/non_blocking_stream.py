@@ -1,7 +1,7 @@
-"""A log that nobody waits for: a thread of each process writes it.
+"""Write the log from a thread of its own, so that logging never blocks a request.
 
-Who should read standard error may be slow, or have stopped. Without this, its pipe once full, the
-next line would hold up every visitor of a worker, the forwarder, and gunicorn's master.
+The reader of standard error may be slow or have stopped. Once its pipe is full, a blocking write
+would stop every request of a worker, the forwarder, and gunicorn's master.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import atexit
 import os
 
-# By name, as they are before gevent makes greenlets of threads, which would all wait with this one.
+# Imported by name before gevent patches threads: a greenlet's write would block all others.
 from _thread import start_new_thread
 from collections.abc import Callable
 from queue import SimpleQueue
 from time import monotonic, sleep
 
-WAITING = 1_000  # lines, past which more are left out
-FAREWELL = 1.0  # seconds that an ending process gives to what is not written yet
-PAUSE = 0.001  # seconds between looks whether there is room, or nothing left
+BUFFERED_LINES = 1_000  # further lines are dropped and counted
+DRAIN_SECONDS = 1.0  # that an ending process waits for its buffered lines
+POLL_SECONDS = 0.001
 
 
 class NonBlockingStream:
-    """The stream of a `logging.StreamHandler`: whole lines, in place of this file descriptor's."""
+    """A stream for `logging.StreamHandler` that buffers whole lines for a file descriptor."""
 
     def __init__(self, descriptor: int, left_out: Callable[[int], str]) -> None:
-        """`left_out(count)` is the line that stands for so many others."""
+        """Start the writer; `left_out(count)` returns the line that replaces dropped ones."""
         self._descriptor = descriptor
         self._left_out_line = left_out
         self._begin()
@@ -32,24 +32,24 @@ class NonBlockingStream:
         atexit.register(self.drain)
 
     def write(self, line: str) -> None:
-        """Have it written; where too many wait, only count it."""
-        if self._given - self._written < WAITING:
+        """Buffer a line, or count it as dropped if the buffer is full."""
+        if self._given - self._written < BUFFERED_LINES:
             self._given += 1
             self._lines.put(line)
         else:
             self._left_out += 1
 
     def flush(self) -> None:
-        """Nothing: the handler asks for this after each line."""
+        """Do nothing: the handler calls this after each line."""
 
     def drain(self) -> None:
-        """Wait until all is written, but not for ever."""
-        deadline = monotonic() + FAREWELL
+        """Wait until all lines are written, for DRAIN_SECONDS at most."""
+        deadline = monotonic() + DRAIN_SECONDS
         while self._written < self._given and monotonic() < deadline:
-            sleep(PAUSE)
+            sleep(POLL_SECONDS)
 
     def _begin(self) -> None:
-        """In a forked process as well, which has neither the thread nor what waits."""
+        """Start a buffer and its thread; a forked process inherits neither."""
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._given = self._written = self._left_out = 0
         start_new_thread(self._keep_writing, ())
@@ -68,7 +68,7 @@ class NonBlockingStream:
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # somebody who shares it doesn't want to wait
-                sleep(PAUSE)
-            except OSError:  # nobody will ever read it
+            except BlockingIOError:  # another process made the shared descriptor non-blocking
+                sleep(POLL_SECONDS)
+            except OSError:  # the reader is gone
                 return

@@ -1,4 +1,4 @@
-"""The name that a process counts under: to be given before `metrics` is loaded."""
+"""Set the label under which a process counts its metrics, before `metrics` is imported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from prometheus_client import values
 
 
 def set_process_label(name: str) -> None:
-    """Count in files of this name; who bears it next counts on in them.
+    """Count in files of this name; the next process with the name continues them.
 
-    Files by process ID, which are prometheus-client's way, would be left by each process that dies.
+    prometheus-client names the files by process ID, so each process that dies would leave some.
     """
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""How the gateway does: whether it can store events now, and how their delivery goes."""
+"""Check whether events can be stored now, and whether they are being delivered."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from gateway.queues import ForwarderStatus, Inbox, QueueError
 
-OLD = 300.0  # seconds after which an event should long have been delivered
+BACKLOG_SECONDS = 300.0  # age of the oldest event from which delivery counts as degraded
 
 
 class HealthIssue(NamedTuple):
-    """A reason why delivery is not well, of one site or of all (None)."""
+    """A reason why delivery is degraded, for one site or for all (None)."""
 
     reason: str
     message: str
@@ -22,19 +22,19 @@ class HealthIssue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Why no event can be stored now, if so, and why delivery is not well."""
+    """Why events can't be stored (None if they can), and why delivery is degraded."""
 
     unavailable: QueueError | None
     degraded: list[HealthIssue]
 
     @property
     def codes(self) -> frozenset[tuple[str, str | None]]:
-        """What would be news if it changed: reasons, with the site where it is one's."""
+        """Return the reasons, each with its site; a change of this set is worth a log line."""
         codes = {(one.reason, one.site) for one in self.degraded}
         return frozenset(codes | ({(self.unavailable.reason, None)} if self.unavailable else set()))
 
     def __str__(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         if self.unavailable:
             return f"unavailable: {self.unavailable.reason}: {self.unavailable}"
         texts = (f"{one.reason} ({one.site or 'all'}): {one.message}" for one in self.degraded)
@@ -47,9 +47,10 @@ def check_health(
     sites_problem: Callable[[], str | None],
     now: Callable[[], float] = time.time,
 ) -> Health:
-    """Look into everything. `condition()` is what the forwarder said last, None for nothing.
+    """Check storage, forwarder and sites file.
 
-    `sites_problem()` is why the sites file is not in force as it stands.
+    `condition()` returns the forwarder's last report (None: it never reported), `sites_problem()`
+    why the present sites file could not be loaded (None: it could).
     """
     try:
         inbox.check()
@@ -68,7 +69,7 @@ def _degraded(
         for site, trouble in condition.troubles.items():
             code, _, _ = trouble.partition(":")  # what AWS says may name accounts and roles
             yield HealthIssue("site", f"{code}: the forwarder's log says more", site)
-    if condition and condition.oldest_at and now - condition.oldest_at > OLD:
+    if condition and condition.oldest_at and now - condition.oldest_at > BACKLOG_SECONDS:
         age = f"{now - condition.oldest_at:.0f} s"
         yield HealthIssue("backlog", f"The oldest event has been waiting for {age}")
     if sites_problem or (condition and condition.sites_file):

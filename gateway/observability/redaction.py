@@ -1,4 +1,4 @@
-"""Masks what GATEWAY_REDACT names, for the inspector and the logs."""
+"""Mask the properties that GATEWAY_REDACT names, for the inspector and the logs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 MASK = "•••"
-OPENINGS = ("{", "[", '"')  # of JSON that may hold an object
-SHORTEST = 3  # characters of a value that is looked for in a message
+OPENINGS = ("{", "[", '"')  # how JSON begins that may hold an object
+SHORTEST = 3  # characters; shorter values are not searched for in messages
 
 
 class Redactor:
-    """Knows the names, in any case."""
+    """Mask values by the names of their properties, ignoring case."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(name.casefold() for name in names)
 
     def event(self, text: str) -> str:
-        """An event's JSON text with the values of these names masked, at any depth."""
+        """Return an event's JSON text with the values of these names masked, at any depth."""
         if not self._names:
             return text
         try:
@@ -27,7 +27,7 @@ class Redactor:
             return json.dumps({"properties": MASK})
 
     def message(self, text: str, events: Iterable[str]) -> str:
-        """A message about these events, which may quote them, without the values."""
+        """Return a message about these events without the masked values that it may quote."""
         if not self._names:
             return text
         try:
@@ -39,7 +39,7 @@ class Redactor:
         return text
 
     def names(self, name: str) -> bool:
-        """Whether values of this name are masked."""
+        """Return whether values of this name are masked."""
         return name.casefold() in self._names
 
     def _masked(self, value: Any) -> Any:
@@ -72,7 +72,10 @@ class Redactor:
 
 
 def _opened(value: Any) -> Any:
-    """What a text holds, where that is JSON with objects in it: PutEvents' properties are one."""
+    """Return the value of a text that holds JSON with objects, as PutEvents' properties do.
+
+    Any other value is returned as it is, and text that looks like JSON but is not as MASK.
+    """
     if not isinstance(value, str) or "{" not in value or value.lstrip()[:1] not in OPENINGS:
         return value
     try:

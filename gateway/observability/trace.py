@@ -1,4 +1,4 @@
-"""Where an event is, as far as queue, dead letters and trail know."""
+"""Find an event in the queue, the dead letters and the event history."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find(
 
 
 def _lives(path: Path, event_id: str) -> list[Life] | None:
-    """What the trail remembers; None where there is none."""
+    """Return the event's history; None if no history is kept or it can't be read."""
     if not path.exists():
         return None
     try:

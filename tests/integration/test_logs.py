@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 import pytest
 
 from gateway.observability.logs import RateLimitedLogger, formatter, printable
-from gateway.observability.non_blocking_stream import WAITING
+from gateway.observability.non_blocking_stream import BUFFERED_LINES
 from gateway.sandbox.faults import Faults
 from tests.helpers.support import ROOT, event, eventually
 
@@ -136,14 +136,14 @@ def test_nobody_waits_for_who_should_read_the_log(gateway, pipe):
     eventually(gateway.forwarders, "the forwarder runs")
     gateway.sandbox.faults = Faults(error_rate=1.0)
     pipe.fill()
-    for _ in range(WAITING + 50):  # each has a line in the access log
+    for _ in range(BUFFERED_LINES + 50):  # each has a line in the access log
         assert gateway.post("{").status_code == 400
     accepted = gateway.assert_accepted(event())
     eventually(lambda: len(gateway.sandbox.requests()) > 1, "the forwarder tries again")
     gateway.sandbox.faults = Faults()
     gateway.assert_delivered(accepted)
     said = pipe.read_until("left out")
-    assert sum("POST /events" in line for line in said) >= WAITING
+    assert sum("POST /events" in line for line in said) >= BUFFERED_LINES
     assert [line for line in said if '"reason": "invalid_request"' in line]
     assert [line for line in said if '"who": "shop"' in line]  # the forwarder's
     pipe.fill()

@@ -122,7 +122,7 @@ def test_a_broken_file_leaves_the_last_valid_one_in_force_and_that_is_said(gatew
         assert "the last valid one is in force" in complaint["message"]
         assert 'gateway_degraded{reason="sites_file",site=""} 1.0' in metrics(gateway)
         log = gateway.log.read_text()
-        assert "did you mean region?); the last valid one stays in force" in log
+        assert "did you mean region?); keeping the last valid one" in log
 
         # Whoever has to start while it is broken goes by the last valid one, too.
         doomed = gateway.workers() + gateway.forwarders()
