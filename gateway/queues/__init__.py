@@ -1,8 +1,8 @@
-"""The queue between the two ends: what both may rely on, whatever it is built on.
+"""The queue between web end and forwarder: the types and promises that every backend shares.
 
-The web end puts records and knows, once `put` returns, that they are durable. The forwarder end
-takes them, sends them, and settles each: acked (delivered), released (later again) or buried (a
-dead letter). What was taken and not settled when a process dies is taken again.
+The web end puts records; once `put` returns they are durable. The forwarder end takes them, sends
+them and settles each: acked (delivered), released (to be taken again later) or buried (a dead
+letter). Records that were taken and not settled when a process dies are taken again.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from typing import NamedTuple, Protocol
 BATCH_RECORDS = (
     10  # records that `take` gives of a session at once: what fits into one PutEvents call
 )
-SILENCE = 10.0  # seconds
+SILENT_SECONDS = 10.0  # seconds
 
 
 class Record(NamedTuple):
-    """An event as it waits. What is sent for its site's key is looked up when sending."""
+    """A queued event. Its site's tracking ID, region and role are looked up when it is sent."""
 
     site: str
     session_id: str
     user_id: str | None
     event_id: str
     event: str  # JSON text of PutEvents' Event
-    received: str | None  # JSON text of the event as it came, where it differs
+    received: str | None  # JSON text of the event as received, if that differs
     received_at: float  # epoch seconds
 
 
 class Delivery(NamedTuple):
-    """A record in the forwarder's hands, the handle to settle it by, and the calls it was in."""
+    """A record that the forwarder has taken."""
 
-    handle: int
+    handle: int  # identifies it when it is settled
     record: Record
-    attempts: int
+    attempts: int  # calls that it has been in
 
 
 class Release(NamedTuple):
-    """A record to be taken again, in `delay` seconds at the earliest; `attempts` are added."""
+    """A record to be taken again after `delay` seconds; `attempts` are added to its own."""
 
     taken: Delivery
     attempts: int
@@ -47,7 +47,7 @@ class Release(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """Why a record can't be delivered: a reason code, and the message that came with it."""
+    """A record that can't be delivered, with the reason code and AWS's message."""
 
     taken: Delivery
     reason: str
@@ -56,7 +56,7 @@ class Rejection(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """An event that could not be delivered, whole, and why; `died_at` in epoch seconds."""
+    """An event that could not be delivered, complete, and why; `died_at` in epoch seconds."""
 
     id: str
     reason: str
@@ -67,9 +67,9 @@ class DeadLetter(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What waits: counts of events, and the age of the oldest in seconds. None: not known.
+    """Counts of events, and the age of the oldest in seconds; None means unknown.
 
-    On SQS the counts are of messages, and about.
+    On SQS they are approximate counts of messages.
     """
 
     queued: int
@@ -79,7 +79,7 @@ class Status(NamedTuple):
 
 
 class QueueError(Exception):
-    """The queue can't do it now; `reason` is a short code, the message says more."""
+    """The queue can't do this now; `reason` is a short code, the message says more."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -87,89 +87,89 @@ class QueueError(Exception):
 
 
 class QueueFull(QueueError):
-    """Storing more would pass the queue's size limit or eat into the disk's reserve."""
+    """Storing more would exceed the queue's size limit or use the disk's reserve."""
 
 
 class QueueUnavailable(QueueError):
-    """The storage fails: its message names the fault."""
+    """The storage fails; the message names the fault."""
 
 
 class Inbox(Protocol):
     """The web end."""
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
-        """Store all or none; on return they are durable. Raises QueueError.
+        """Store all records durably, or none; return for each whether it was new.
 
-        Whether each of them was new: duplicates of stored events are not stored again.
+        A duplicate of a stored event is not stored again. Raises QueueError.
         """
 
     def check(self) -> None:
-        """Raise QueueError where `put` could not store an event now."""
+        """Raise QueueError if `put` could not store an event now."""
 
 
 class Outbox(Protocol):
-    """The forwarder end. Used by one thread."""
+    """The forwarder end, for use by one thread."""
 
     def take(self, room: Callable[[str], int]) -> list[Delivery]:
-        """Records of up to `room(site)` sessions of each site, the oldest first."""
+        """Return records of up to `room(site)` sessions of each site, the oldest first."""
 
     def settle(
         self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
-        """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
+        """Delete the acked, make dead letters of the buried, release the rest: atomically."""
 
     def tidy(self) -> None:
-        """Give back space; called now and then."""
+        """Free space that is no longer needed; called about once a second."""
 
     def oldest_at(self) -> float | None:
-        """When what waits longest was received; None where nothing waits, or it is not known."""
+        """Return when the oldest queued event was received; None if there is none, or unknown."""
 
     def repair(self, *, thorough: bool = False) -> str | None:
-        """Mend a damaged store, saving what can be read; what was done, where there was need.
+        """Repair damaged storage, keeping what is readable; return what was done, None if nothing.
 
-        `thorough`, where it was found damaged in use: so a check that takes longer is in place.
+        `thorough` runs the longer check, for storage that was found damaged in use.
         """
 
     def close(self) -> None:
-        """Give everything back that is not settled. Raises nothing."""
+        """Release everything that is not settled. Raises nothing."""
 
 
 class DeadLetters(Protocol):
-    """What operators do about dead letters."""
+    """What operators can do with dead letters."""
 
     def list(self) -> Iterator[DeadLetter]:
-        """All of them, oldest first."""
+        """Yield all of them, oldest first."""
 
     def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
-        """Put each letter's record into the queue again, and forget the letter: all or none."""
+        """Put each letter's record into the queue again and delete the letter: all or none."""
 
     def purge(self, letters: Sequence[DeadLetter]) -> None:
-        """Forget these for good."""
+        """Delete these permanently."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwarderStatus:
-    """How delivery is going, as the forwarder says every second or so."""
+    """How delivery is going, as the forwarder reports about every second."""
 
     at: float  # epoch seconds
     in_flight: int
-    troubles: Mapping[str, str]  # site → why nothing of it is delivered
-    oldest_at: float | None = None  # when what waits longest came, if known
-    sites_file: str | None = None  # why the forwarder goes by an older sites file, if so
+    troubles: Mapping[str, str]  # site → why none of its events are delivered
+    oldest_at: float | None = None  # when the oldest queued event was received, if known
+    sites_file: str | None = None  # why the forwarder keeps an older sites file, if it does
 
     def is_stale(self, now: float) -> bool:
-        """Whether the forwarder has been silent for so long that it is taken for dead."""
-        return abs(now - self.at) > SILENCE  # the time of day may have been set back
+        """Return whether the last report is so old that the forwarder counts as dead."""
+        return abs(now - self.at) > SILENT_SECONDS  # the time of day may have been set back
 
 
 class Lease(Protocol):
-    """The right to be a queue's forwarder, where only one may be."""
+    """The right to be the queue's forwarder, if there may be only one."""
 
     def acquire(self) -> bool:
-        """Whether it is ours now. To be asked before each use, as it may be lost."""
+        """Return whether we hold it now; call this before each use, since it may be lost."""
 
     def report(self, condition: ForwarderStatus) -> None:
-        """Let others know how it is going."""
+        """Publish how delivery is going."""
 
 
 class Capabilities(NamedTuple):

@@ -14,11 +14,11 @@ Result = TypeVar("Result")
 
 
 def unheard(_items: int, _seconds: float) -> None:
-    """Nobody measures."""
+    """Ignore a commit: the default when nobody measures."""
 
 
 class _Entry(Generic[Item, Result]):
-    """One caller's items and their results, and the lock that it waits on until they are there."""
+    """One caller's items, their results, and the lock on which it waits for them."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
@@ -36,13 +36,13 @@ class _Entry(Generic[Item, Result]):
 
 
 class GroupCommit(Generic[Item, Result]):
-    """Calls `store(items)` for everything that has gathered while the last call was under way.
+    """Call `store(items)` once for all items that arrived while the last call was in progress.
 
-    `store` returns a result for each item; each caller gets those of its own.
+    `store` returns a result for each item; each caller gets its own.
 
-    There is no thread of its own: the first caller leads, commits for all who wait with it, and
-    hands the lead to one of those who came meanwhile. So it is the same code in a worker of
-    threads, of greenlets, or of neither.
+    There is no background thread: the first caller leads, commits for all that wait, and hands the
+    lead to a caller that arrived meanwhile. So the same code serves workers with threads, with
+    greenlets, and with neither.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class GroupCommit(Generic[Item, Result]):
         call: Callable[..., Sequence[Result]] | None = None,
         committed: Callable[[int, float], None] = unheard,
     ) -> None:
-        """`call(store, items)` makes the call: `run_in_threadpool`, unless said otherwise.
+        """Use `call(store, items)` to make the call, by default `run_in_threadpool`.
 
-        `committed(items, seconds)` hears of each that succeeds.
+        `committed(items, seconds)` is called after each success.
         """
         self._store = store
         self._committed = committed
@@ -86,7 +86,7 @@ class GroupCommit(Generic[Item, Result]):
             self._committed(len(items), time.monotonic() - started)
             for entry in group:
                 entry.results, results = results[: len(entry.items)], results[len(entry.items) :]
-        except BaseException as error:  # whatever it was, everybody who waited must hear it
+        except BaseException as error:  # whatever it is, every waiting caller must get it
             for entry in group:
                 entry.error = error
         for entry in group:

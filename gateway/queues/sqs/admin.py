@@ -1,4 +1,4 @@
-"""What operators ask of the queue itself: what waits, is it there, and make it."""
+"""What operators ask of an SQS queue: its status, its problems, and to create it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ATTRIBUTES = {
     "ReceiveMessageWaitTimeSeconds": "20",
     "SqsManagedSseEnabled": "true",
 }
-RECEIVES = 1000  # before SQS itself moves a message to the dead letters: none of ours gets there
+RECEIVES = 1000  # before SQS moves a message to the dead letters; the forwarder acts long before
 
 
 def status(url: str, dead_letters: str | None) -> Status:
-    """What waits, in messages, and about: SQS knows no better, and not how old the oldest is."""
+    """Return approximate counts of messages. SQS does not tell the age of the oldest."""
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesDelayed",
@@ -38,7 +38,7 @@ def status(url: str, dead_letters: str | None) -> Status:
 
 
 def dead_letter_url(url: str, dead_letters: str | None) -> str:
-    """Where the dead letters are. Raises QueueError where that is nowhere."""
+    """Return the URL of the dead-letter queue. Raises QueueError if there is none."""
     if dead_letters is None:
         answer = Queue(url).call("get_queue_attributes", AttributeNames=["RedrivePolicy"])
         dead_letters = redrive_target(url, answer.get("Attributes", {}))
@@ -51,7 +51,7 @@ def dead_letter_url(url: str, dead_letters: str | None) -> str:
 
 
 def create(url: str, dead_letters: str | None) -> list[str]:
-    """Make the queue and its dead-letter queue; their URLs. Again does no harm."""
+    """Create the queue and its dead-letter queue; return their URLs. Safe to repeat."""
     queue = Queue(url)
     dead_url = dead_letters or url + DEAD_SUFFIX
     made_dead = _create(queue, dead_url, ATTRIBUTES)
@@ -72,7 +72,7 @@ def _create(queue: Queue, url: str, attributes: dict[str, str]) -> str:
 
 
 def problems(url: str, dead_letters: str | None) -> list[str]:
-    """What is wrong with the queue or its dead-letter queue, as far as these rights can tell."""
+    """Return what is wrong with the queue or its dead-letter queue, as far as we may read them."""
     found = []
     try:
         dead = dead_letter_url(url, dead_letters)

@@ -1,6 +1,6 @@
-"""One SQS queue by its URL, and what can go wrong with it as QueueUnavailable.
+"""Call one SQS queue by its URL, with every failure as QueueUnavailable.
 
-boto3's own retries are off and its patience is short: a browser is waiting for the answer.
+boto3's retries are off and its timeouts short: a browser is waiting for the answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gateway.queues import QueueUnavailable
 CONNECT_SECONDS, READ_SECONDS = 1.0, 3.0
 AWS_HOST = re.compile(r"(?:sqs|queue)\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.")
 
-# What a code speaks of → our reason codes. The first that is found in it counts.
+# Part of an AWS error code → our reason code. The first match counts.
 REASONS = {
     "NonExistentQueue": "sqs_missing",
     "QueueDoesNotExist": "sqs_missing",
@@ -50,7 +50,7 @@ REASONS = {
 
 
 class Queue:
-    """A queue's calls. Safe to use from any thread."""
+    """One queue. Safe to use from any thread."""
 
     def __init__(self, url: str, *, read_seconds: float = READ_SECONDS) -> None:
         self.url = url
@@ -59,11 +59,11 @@ class Queue:
         self._opening = threading.Lock()
 
     def call(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
-        """Make one call of boto3's name; raise QueueUnavailable where it fails."""
+        """Call a boto3 operation on this queue. Raises QueueUnavailable."""
         return self.call_service(operation, QueueUrl=self.url, **parameters)
 
     def call_service(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
-        """The same for calls that are about no queue in particular."""
+        """Call a boto3 operation that takes no queue URL. Raises QueueUnavailable."""
         try:
             answer: Mapping[str, Any] = getattr(self._opened(), operation)(**parameters)
         except (BotoCoreError, ClientError) as error:
@@ -76,7 +76,7 @@ class Queue:
     def batch(
         self, operation: str, entries: Sequence[Mapping[str, Any]]
     ) -> list[QueueUnavailable | None]:
-        """One call for at most ten entries: what is wrong with each, or None."""
+        """Make one call for at most ten entries; return each one's failure, or None."""
         numbered = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
         try:
             answer = self.call(operation, Entries=numbered)
@@ -135,7 +135,7 @@ def _failure(error: BotoCoreError | ClientError) -> QueueUnavailable:
 
 
 def _refusal(entry: Mapping[str, Any]) -> QueueUnavailable:
-    """An entry of a batch's `Failed`."""
+    """Return the failure of an entry in a batch's `Failed`."""
     code, message = entry.get("Code", ""), entry.get("Message", "")
     return QueueUnavailable(_reason(code, 0), f"SQS: {code}: {message}")
 

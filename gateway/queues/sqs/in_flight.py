@@ -1,6 +1,6 @@
-"""The messages that a forwarder holds, and which of their records wait, are sent, or are settled.
+"""Track the messages that a forwarder holds: which records wait, are being sent, or are settled.
 
-Pure: no clock and no SQS in here.
+Pure: it uses neither the clock nor SQS.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from hashlib import blake2b
 
 from gateway.queues import BATCH_RECORDS, Delivery, Record
 
-REMEMBERED = 10_000  # messages given back, of which it is known what was settled
+REMEMBERED = 10_000  # released messages whose unsettled records are remembered
 
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message: which of its records are open, and where each of those is."""
+    """One message, and the state of each of its records by number."""
 
     id: str
     receipt: str
-    lapses: float  # when others may receive it, unless that is put off
+    lapses: float  # when others may receive it, unless its lease is renewed
     records: list[Record]
-    open: dict[int, int]  # number → attempts
+    open: dict[int, int]  # not settled: number → attempts
     waiting: set[int] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
-    due: dict[int, float] = field(default_factory=dict)  # number → when it may be taken again
+    due: dict[int, float] = field(default_factory=dict)  # delayed: number → when it may be taken
 
     @property
     def site(self) -> str:
@@ -34,12 +34,12 @@ class Message:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of it waits for room or is being sent."""
+        """Return whether none of its records waits or is being sent."""
         return not self.waiting and not self.sent
 
 
 class InFlight:
-    """All of them, by ID, and the lines in which their records wait: site → session → records."""
+    """The messages held, by ID, and their waiting records by site and session, in order."""
 
     def __init__(self) -> None:
         self.messages: dict[str, Message] = {}
@@ -49,7 +49,7 @@ class InFlight:
         self._settled_before: OrderedDict[str, dict[int, int]] = OrderedDict()
 
     def add(self, message: Message) -> None:
-        """Let the records of a message wait that are open, as far as is remembered of it."""
+        """Add a message; records that were settled before it was released stay settled."""
         if message.id in self._settled_before:
             message.open = self._settled_before.pop(message.id)
         self.messages[message.id] = message
@@ -57,11 +57,11 @@ class InFlight:
             self._wait(message, number)
 
     def sites(self) -> list[str]:
-        """Those of which something waits."""
+        """Return the sites that have waiting records."""
         return list(self._lines)
 
     def take(self, site: str, sessions: int) -> list[Delivery]:
-        """Records of so many of a site's sessions, those that wait longest first."""
+        """Take records of that many of a site's sessions, those that wait longest first."""
         line = self._lines.get(site, OrderedDict())
         taken = []
         for session_id in list(line)[: max(0, sessions)]:
@@ -78,7 +78,7 @@ class InFlight:
         return taken
 
     def take_where(self, wanted: Callable[[Record], bool]) -> list[Delivery]:
-        """All records that wait and are wanted, whatever room there is."""
+        """Take all waiting records that match, whatever capacity there is."""
         taken = []
         for message in list(self.messages.values()):
             for number in sorted(message.waiting):
@@ -88,7 +88,7 @@ class InFlight:
         return taken
 
     def ack(self, taken: Delivery) -> Message | None:
-        """A record is delivered or dead. Its message, where it is still held."""
+        """Mark a record as delivered or dead; return its message if it is still held."""
         message, number = self._in_hand.pop(taken.handle, (None, -1))
         if message is not None:
             message.sent.discard(number)
@@ -96,7 +96,7 @@ class InFlight:
         return message
 
     def give_back(self, taken: Delivery, attempts: int, due: float | None) -> Message | None:
-        """A record is to be taken again: at once, or when it is due."""
+        """Let a record wait again, at once or when it is due; return its message if still held."""
         message, number = self._in_hand.pop(taken.handle, (None, -1))
         if message is not None:
             message.sent.discard(number)
@@ -108,19 +108,19 @@ class InFlight:
         return message
 
     def put_off(self, message: Message, due: float) -> None:
-        """What waits of a message is to be taken again when it is due."""
+        """Delay the waiting records of a message until `due`."""
         for number in sorted(message.waiting):
             self._unwait(message, number)
             message.due[number] = due
 
     def let_wait(self, message: Message) -> None:
-        """Records whose time has come wait again."""
+        """Let the delayed records of a message wait again."""
         for number in list(message.due):
             del message.due[number]
             self._wait(message, number)
 
     def forget(self, message: Message) -> None:
-        """It is deleted, or goes back: what is open of it is remembered, for when it returns."""
+        """Drop a message that is deleted or released; remember which records are not settled."""
         for number in sorted(message.waiting):
             self._unwait(message, number)
         self.messages.pop(message.id, None)
@@ -137,7 +137,7 @@ class InFlight:
         self.waiting += 1
 
     def _unwait(self, message: Message, number: int) -> None:
-        """Out of its line, which is looked through: this is not for every day."""
+        """Remove a record from its session's line: linear, so only for delays and expiry."""
         record = message.records[number]
         line = self._lines[record.site]
         line[record.session_id].remove((message, number))
@@ -156,5 +156,5 @@ class InFlight:
 
 
 def _handle(message_id: str, number: int) -> int:
-    """The same whenever the message comes back, so that what is suspected of it stays known."""
+    """Return a handle that is the same each time a message is received, to recognise suspects."""
     return int.from_bytes(blake2b(f"{message_id}/{number}".encode(), digest_size=7).digest())

@@ -12,15 +12,15 @@ from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.message_format import Chunk, Message
 
-DOUBT_SECONDS = 15.0  # for which a failure is remembered, and then it may be tried again
+DOUBT_SECONDS = 15.0  # after a failure, for which `check` reports it
 
 Verdict = QueueUnavailable | None
 
 
 class SqsInbox:
-    """Callers that wait at the same moment share calls; each hears of its own records alone.
+    """Send records to SQS; concurrent callers share calls, and each gets its own result.
 
-    It needs `sqs:SendMessage` and nothing else.
+    The only permission needed is `sqs:SendMessage`.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class SqsInbox:
     ) -> None:
         self._queue = queue
         self._clock = clock
-        # boto3 waits as greenlets do, where gevent runs: it must not be called in a native thread.
+        # boto3's sockets are gevent's: it must not be called in a native thread.
         self._group: GroupCommit[Chunk, Verdict] = GroupCommit(self._store, _here, committed)
         self._failure: tuple[float, QueueUnavailable] | None = None  # since the last success
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
-        """Store all; on return SQS has confirmed them. All are new, as far as anybody knows.
+        """Store all records; on return SQS has confirmed them. All count as new.
 
-        Where it raises, some may be stored: sent again, they have the same eventIds.
+        If this raises QueueUnavailable, some may be stored; a repeat has the same eventIds.
         """
         for failure in self._group.commit(message_format.chunks(duplicates.tell_apart(records))):
             if failure is not None:
@@ -47,7 +47,7 @@ class SqsInbox:
         return [True] * len(records)
 
     def check(self) -> None:
-        """Raise QueueError where SQS failed a moment ago: to ask it takes more rights than ours."""
+        """Raise QueueError if SQS failed a moment ago; asking it would need more permissions."""
         if self._failure is not None:
             when, failure = self._failure
             if self._clock() - when < DOUBT_SECONDS:
@@ -55,7 +55,7 @@ class SqsInbox:
 
     def _store(self, chunks: Sequence[Chunk]) -> list[Verdict]:
         verdicts: list[Verdict] = [None] * len(chunks)
-        lost: Verdict = None  # SQS answers nobody now: further calls would only take as long
+        lost: Verdict = None  # after a time-out further calls would take just as long
         for call in message_format.calls(message_format.pack(chunks)):
             outcome: list[Verdict] = [lost] * len(call) if lost else self._send(call)
             for message, verdict in zip(call, outcome, strict=True):
@@ -69,7 +69,7 @@ class SqsInbox:
         return verdicts
 
     def _send(self, messages: Sequence[Message]) -> list[Verdict]:
-        """One call; what failed of it is tried once more, but for a time-out."""
+        """Make one call; retry failed entries once, unless they timed out."""
         verdicts = self._queue.batch("send_message_batch", _entries(messages))
         again = [n for n, one in enumerate(verdicts) if one and one.reason != "sqs_timeout"]
         if again:

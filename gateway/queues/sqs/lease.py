@@ -1,4 +1,4 @@
-"""The lease on SQS: there is none to be had for the queue as a whole."""
+"""The lease on SQS: any number of forwarders may share the queue."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from gateway.queues import ForwarderStatus
 
 
 class SqsLease:
-    """SQS keeps forwarders out of each other's way, message by message."""
+    """A lease that is always held: SQS hides each message from other forwarders."""
 
     def acquire(self) -> bool:
-        """Whether it is ours now: always."""
+        """Return True."""
         return True
 
     def report(self, condition: ForwarderStatus) -> None:
-        """Each forwarder says itself how it is going: see `forward --metrics-port`."""
+        """Do nothing: each forwarder reports at its own `--metrics-port`."""

@@ -1,6 +1,6 @@
-"""Records ↔ the bodies of messages, and how those are packed into calls. Pure.
+"""Convert records to message bodies and back, and pack messages into calls. Pure.
 
-A body is ASCII JSON, as SQS refuses some characters and counts bytes:
+A body is ASCII JSON, since SQS refuses some characters and counts bytes:
 `{"v": 1, "site": "shop", "records": [[…], …]}`, each record an array in the order of ROW.
 """
 
@@ -15,8 +15,8 @@ from gateway.queues import QueueUnavailable, Record
 
 VERSION = 1
 ENTRIES = 10  # in one batch call, SQS's maximum
-BATCH_BYTES = 256 << 10  # of one call: what SQS took for many years; it takes more now
-MESSAGE_BYTES = 250_000  # of one body, which leaves room for attributes
+BATCH_BYTES = 256 << 10  # of one call: SQS's old maximum; its present one is higher
+MESSAGE_BYTES = 250_000  # of one body, leaving room for attributes
 
 STRING, OPTIONAL, NUMBER = (str,), (str, type(None)), (int, float)
 ROW = {
@@ -30,32 +30,32 @@ ROW = {
 
 
 class UnknownMessageFormat(ValueError):
-    """A body that is not ours, or of a newer version."""
+    """A message that the gateway did not write, or of a newer version."""
 
 
 class Chunk(NamedTuple):
-    """Some of a caller's records of one site, written: what always stays in one message."""
+    """A caller's records of one site as JSON rows; a chunk is never split between messages."""
 
     site: str
     rows: str
 
 
 class Message(NamedTuple):
-    """A body, and the numbers of the chunks in it."""
+    """A message's body, and the numbers of the chunks in it."""
 
     body: str
     chunks: list[int]
 
 
 def chunks(records: Iterable[Record]) -> list[Chunk]:
-    """Write a caller's records: one chunk for each site, more where they are too long for one."""
+    """Return a caller's records as chunks: one for each site, more if they are too long."""
     written = []
     for site, group in groupby(records, key=lambda record: record.site):
         rows: list[str] = []
         size = 0
         for record in group:
             row = _row(record)
-            if len(row) > MESSAGE_BYTES:  # as it came, it may be far longer than what is sent
+            if len(row) > MESSAGE_BYTES:  # the received text may be far longer than what is sent
                 row = _row(record._replace(received=None))
             if len(row) > MESSAGE_BYTES:
                 raise QueueUnavailable("sqs_too_large", "an event is longer than an SQS message")
@@ -73,7 +73,7 @@ def _row(record: Record) -> str:
 
 
 def body(site: str, rows: str, **more: Any) -> str:
-    """A message's body."""
+    """Return a message's body; `more` are further members."""
     extra = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in more.items())
     return f'{{"v":{VERSION},"site":{json.dumps(site)},"records":[{rows}]{extra}}}'
 
@@ -105,7 +105,7 @@ def _is_row(row: Any) -> bool:
 
 
 def pack(written: Sequence[Chunk]) -> list[Message]:
-    """Chunks into messages, of one site each, and only as many into one as saves calls."""
+    """Pack chunks into messages of one site each; put several in one only if that saves calls."""
     sites: dict[str, list[int]] = {}
     for number, chunk in enumerate(written):
         sites.setdefault(chunk.site, []).append(number)
@@ -138,7 +138,7 @@ def _groups(numbers: Sequence[int], written: Sequence[Chunk], most: int) -> Iter
 
 
 def calls(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    """Messages into calls, as many as one may hold."""
+    """Yield messages in groups, each as many as one call may hold."""
     call: list[Message] = []
     size = 0
     for message in messages:

@@ -1,7 +1,7 @@
-"""Receiving: long polls in threads of their own, into a buffer that the forwarder's loop empties.
+"""Receive messages by long polls in threads, into a buffer that the forwarder's loop empties.
 
-Also the terms of the queue: how long a received message is kept from others, and where its dead
-letters go.
+Also read the queue's attributes: how long a received message is hidden from other forwarders, and
+where its dead letters go.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import READ_SECONDS, Queue
 
 POLL_SECONDS = 20  # of a long poll while there is nothing to do, SQS's maximum
-BUSY_POLL_SECONDS = 1  # otherwise: at the end, what is given back must not come to us again
+BUSY_POLL_SECONDS = 1  # otherwise: a long poll at the end would receive what we give back
 LONGEST_PAUSE = 5.0  # seconds between attempts while SQS can't be reached
 TERMS_SECONDS = 300.0  # after which the queue's attributes are read again
-UNKNOWN_LEASE, SHORTEST_LEASE = 60, 3  # seconds, where we may not read it, or it is of no use
+UNKNOWN_LEASE = 60  # seconds, if we may not read the queue's attributes
+SHORTEST_LEASE = 3  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,12 @@ log = logging.getLogger(__name__)
 class Terms:
     """What the queue's attributes say."""
 
-    lease: int  # seconds that a message is ours alone, to be renewed while the work lasts
-    dead_letters: str | None  # the URL of the queue that they go to
+    lease: int  # seconds for which a received message is hidden from others; renewable
+    dead_letters: str | None  # URL of the dead-letter queue
 
 
 def read_terms(main: Queue, dead_letters: str | None) -> Terms:
-    """Ask SQS; where that is not allowed, do without. Raises QueueUnavailable."""
+    """Ask SQS; if that is not permitted, use defaults. Raises QueueUnavailable."""
     try:
         names = ["VisibilityTimeout", "RedrivePolicy"]
         answer = main.call("get_queue_attributes", AttributeNames=names)
@@ -53,7 +54,7 @@ def read_terms(main: Queue, dead_letters: str | None) -> Terms:
 
 
 def redrive_target(url: str, attributes: Mapping[str, str]) -> str | None:
-    """The URL of a queue's redrive target, which is always in the same region."""
+    """Return the URL of a queue's redrive target, which is always in the same region."""
     policy = json.loads(attributes.get("RedrivePolicy") or "{}")
     arn = str(policy.get("deadLetterTargetArn", ""))
     if arn.count(":") != 5:
@@ -63,7 +64,7 @@ def redrive_target(url: str, attributes: Mapping[str, str]) -> str | None:
 
 
 class Receiver:
-    """Fills the buffer, as long as there is room in it; safe to ask from the forwarder's loop."""
+    """Fill the buffer while it has room. Its methods are for the forwarder's loop."""
 
     def __init__(
         self, main: Queue, dead_letters: str | None, clock: Callable[[], float] = time.monotonic
@@ -79,7 +80,7 @@ class Receiver:
         self._backlog = threading.Event()  # polls come back full
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.trouble: QueueUnavailable | None = None  # why nothing is received, if so
+        self.trouble: QueueUnavailable | None = None  # why nothing can be received
 
     def start(self, has_room: Callable[[], bool], is_idle: Callable[[], bool]) -> None:
         """Poll in a thread while `has_room()`, and in a second one while there is a backlog."""
@@ -89,7 +90,7 @@ class Receiver:
             thread.start()
 
     def stop(self, patience: float) -> None:
-        """Begin no further poll, and wait so long for those under way. They end with us anyway."""
+        """Begin no further poll; wait for those in progress for `patience` seconds at most."""
         self._stopped.set()
         deadline = time.monotonic() + patience
         for thread in self._threads:
@@ -97,11 +98,11 @@ class Receiver:
 
     @property
     def polls_by_itself(self) -> bool:
-        """Whether threads do it; else somebody has to call `poll`."""
+        """Return whether threads poll; otherwise the caller must call `poll`."""
         return bool(self._threads)
 
     def terms(self) -> Terms:
-        """Those in force. Raises QueueUnavailable where they are not known yet."""
+        """Return the queue's terms. Raises QueueUnavailable if they are not known yet."""
         if self._known is None or self._clock() - self._read_at > TERMS_SECONDS:
             try:
                 self._known = read_terms(self._main, self._dead_letters)
@@ -130,7 +131,7 @@ class Receiver:
         return len(messages)
 
     def arrived(self) -> list[tuple[float, Mapping[str, Any]]]:
-        """What came since the last call: until when each is ours, and the message."""
+        """Return the messages received since the last call, each with the time when it lapses."""
         messages = []
         with suppress(queue.Empty):
             while True:
