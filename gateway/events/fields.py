@@ -1,4 +1,7 @@
-"""marshmallow fields for PutEvents' members. Limits: botocore `personalize-events/2018-03-22`."""
+"""marshmallow fields for PutEvents' members, with the limits of botocore's service model.
+
+Source: botocore `personalize-events/2018-03-22`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from marshmallow import ValidationError, fields, validate
 
 from gateway.events import strict_json
 
-# What broken templates send in place of a value.
+# What broken templates send instead of a value.
 PLACEHOLDERS = frozenset({"null", "undefined", "NaN", "[object Object]"})
 
 # AWS refuses these as keys of properties, in any case.
@@ -19,7 +22,7 @@ RESERVED_KEYS = frozenset(
     {"userid", "sessionid", "eventtype", "timestamp", "recommendationid", "impression"}
 )
 
-MOST_ERRORS = 20  # named of one object: an answer is never much longer than what it answers
+MOST_ERRORS = 20  # reported for one object, so that a response is not much longer than its request
 
 NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?", re.ASCII)
 MILLISECONDS_FROM = 1e11  # as seconds the year 5138, as milliseconds 1973
@@ -27,7 +30,7 @@ LAST_SECOND = 253_402_214_399  # 9999-12-30T23:59:59Z: boto3 takes it in any tim
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a text stands for no value at all."""
+    """Return whether a text stands for a missing value."""
     return not text.strip() or text in PLACEHOLDERS
 
 
@@ -48,28 +51,28 @@ def _printable_ascii(text: str) -> None:
 
 
 class Text(fields.String):
-    """A text of 1 to `longest` characters; further checks are passed as `also`."""
+    """A text of 1 to `longest` characters; `also` are further validators."""
 
     def __init__(self, longest: int = 256, *also: Any, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(1, longest), _storable, *also], **kwargs)
         self._is_plain = re.compile(rf"[!-~][ -~]{{0,{longest - 1}}}").fullmatch
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        # One look at what nearly all texts are: none of the checks has anything to say of these.
+        # A short cut for nearly all texts: printable ASCII of a valid length passes every check.
         if isinstance(value, str) and self._is_plain(value) and value not in PLACEHOLDERS:
             return value
         return super().deserialize(value, *args, **kwargs)
 
 
 class Name(Text):
-    """A Text that names something, so that placeholders are refused."""
+    """A Text that identifies something: placeholders are refused."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(256, _meaningful, **kwargs)
 
 
 class OptionalName(Text):
-    """A Text of which a placeholder means that none was given: None."""
+    """A Text whose placeholders are read as a missing value, None."""
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, str) and is_placeholder(value):
@@ -78,7 +81,7 @@ class OptionalName(Text):
 
 
 class Token(fields.String):
-    """A text that we handed out once; anything else is as if it were not there."""
+    """A text that the gateway issued; any other type counts as missing."""
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return value if isinstance(value, str) else None
@@ -92,7 +95,7 @@ class AttributionSource(Text):
 
 
 class RawList(fields.List[Any]):
-    """A list of anything at all, null included: each item is checked by itself, later."""
+    """A list whose items are not checked here, null included: each is validated later."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(fields.Raw(), **kwargs)
@@ -104,7 +107,7 @@ class RawList(fields.List[Any]):
 
 
 class BoundedList(fields.List[Any]):
-    """A list that is validated as such before any of its items is looked at."""
+    """A list whose length is validated before its items."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         if isinstance(value, list):
@@ -113,7 +116,7 @@ class BoundedList(fields.List[Any]):
 
 
 class Number(fields.Float):
-    """A finite JSON number; a text is none."""
+    """A finite JSON number; numbers as text are refused."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, str):
@@ -123,7 +126,7 @@ class Number(fields.Float):
 
 
 class StrictBool(fields.Boolean):
-    """`true` or `false`; to Python 1 and 0 are equal to them."""
+    """`true` or `false`, and not 1 or 0, which Python considers equal."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -132,7 +135,10 @@ class StrictBool(fields.Boolean):
 
 
 class Timestamp(fields.Field[float]):
-    """Seconds or milliseconds since 1970, also as text, or ISO 8601 (UTC if naive) → seconds."""
+    """A time in seconds or milliseconds since 1970, also as text, or in ISO 8601 (UTC if naive).
+
+    Loads as seconds since 1970.
+    """
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own way
         "invalid": "Not a time: give seconds or milliseconds since 1970, or ISO 8601.",
@@ -141,7 +147,7 @@ class Timestamp(fields.Field[float]):
 
     @staticmethod
     def shifted(seconds: float, shift: float) -> float:
-        """A time, moved as far as the range allows."""
+        """Return a time moved by `shift` seconds, within the range of valid times."""
         return min(max(seconds + shift, 0.0), float(LAST_SECOND))
 
     def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +168,7 @@ class Timestamp(fields.Field[float]):
 
     @staticmethod
     def _number(value: float) -> float:
-        """Seconds; a number too large for them is milliseconds, if it is a time at all."""
+        """Return seconds; a number too large for seconds is read as milliseconds."""
         return value / 1000 if MILLISECONDS_FROM <= value <= LAST_SECOND * 1000 else value
 
     def _date(self, text: str) -> float:
@@ -174,9 +180,9 @@ class Timestamp(fields.Field[float]):
 
 
 class Properties(fields.Field[str]):
-    """A JSON object, or a text holding one, of scalars → its JSON text of at most 1024 characters.
+    """A JSON object of scalars, or a text that holds one. Loads as JSON text of 1024 characters.
 
-    The API's map is of strings, so other scalars become strings; a null is a key not set.
+    PutEvents' map has strings only, so other scalars become strings; null means an unset key.
     """
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own way
@@ -211,7 +217,7 @@ class Properties(fields.Field[str]):
 
 
 def _is_plain(members: dict[str, Any]) -> bool:
-    """Whether all are texts, and nothing is wrong with any."""
+    """Return whether all values are valid texts, and all keys allowed."""
     try:
         text = "".join([*members, *members.values()])
     except TypeError:

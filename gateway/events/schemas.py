@@ -1,7 +1,7 @@
-"""PutEvents' wire format as marshmallow schemas: a request's body → events fit to be queued.
+"""Validate requests and events in PutEvents' wire format, with marshmallow schemas.
 
 Pure: the clock and the event IDs are passed in. Limits come from botocore's service model
-`personalize-events/2018-03-22`, of which boto3 itself enforces only the minimums.
+`personalize-events/2018-03-22`; boto3 itself enforces only the minimums.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from gateway.events.fields import (
 
 EVENTS_A_REQUEST = 100
 EVENT_BYTES = 10 * 1024  # the documented quota
-SLIPS = 5  # errors of an object up to which it is told what unknown members may mean: that is slow
+SUGGESTION_LIMIT = 5  # errors up to which unknown members get a suggestion, which is slow to find
 CLOCK_TOLERANCE = 5.0  # seconds that a client's clock may be off before times are corrected
 
 Errors = dict[str, Any]
 
 
 class InvalidRequest(ValueError):
-    """The body as a whole can't be read; `errors` names members, as marshmallow does."""
+    """The request or event is invalid; `errors` maps members to messages, as marshmallow does."""
 
     def __init__(self, message: str, errors: Errors | None = None) -> None:
         super().__init__(message)
@@ -54,9 +54,9 @@ class MetricAttributionSchema(Schema):
 
 
 class EventSchema(Schema):
-    """PutEvents' Event, in the model's order. `eventId` and `sentAt` may be left out here."""
+    """PutEvents' Event, in the model's order. `eventId` and `sentAt` are optional here."""
 
-    eventId = OptionalName()  # or all of a broken template's would be one
+    eventId = OptionalName()  # a broken template's placeholder would make all its events one
     eventType = Name(required=True)
     eventValue = Number()
     itemId = Name()
@@ -68,7 +68,7 @@ class EventSchema(Schema):
 
 
 class RequestSchema(Schema):
-    """PutEvents' request around the events, and the members that are ours."""
+    """PutEvents' request around the events, with the gateway's own members."""
 
     trackingId = Text(required=True)
     userId = OptionalName()
@@ -83,7 +83,7 @@ class RequestSchema(Schema):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose events are still as they were received."""
+    """A valid request; its events are not validated yet."""
 
     tracking_id: str
     user_id: str | None
@@ -91,19 +91,19 @@ class Request:
     event_list: list[Any]
     signature: str | None  # proves the userId
     client_time: float | None  # epoch seconds
-    session: str | None  # the session tag that the page had when the events happened
-    new_session: str | None  # a random name of the page's for the session that these events begin
-    reset: bool  # the events begin a new session
-    anonymised: bool  # its userId was a placeholder
+    session: str | None  # the session tag that the page held when the events happened
+    new_session: str | None  # a random name that the page gives the session these events begin
+    reset: bool  # start a new session
+    anonymised: bool  # the userId was a placeholder
 
 
 class Event(NamedTuple):
-    """One event fit for PutEvents; both texts are JSON objects, `at` is in epoch seconds."""
+    """One valid event; both texts are JSON objects."""
 
     event_id: str
-    sent: str
-    received: str | None  # where it differs from what will be sent
-    at: float  # its sentAt
+    sent: str  # what PutEvents will get
+    received: str | None  # as received, if that differs
+    at: float  # its sentAt in epoch seconds
 
 
 _REQUEST, _EVENT = RequestSchema(), EventSchema()
@@ -133,9 +133,9 @@ def read_request(body: bytes) -> Request:
 def accept_events(
     request: Request, *, event_types: Collection[str], now: float, new_id: Callable[[], str]
 ) -> tuple[list[Event], dict[int, Errors]]:
-    """Check each event by itself: those fit to be queued, and the others' errors by index.
+    """Validate each event separately; return the valid ones, and the others' errors by index.
 
-    `event_types` are the site's; none means any. `now` is in epoch seconds.
+    An empty `event_types` allows any type. `now` is in epoch seconds.
     """
     shift = 0.0 if request.client_time is None else now - request.client_time
     if abs(shift) <= CLOCK_TOLERANCE:
@@ -158,7 +158,7 @@ def accept_event(
     shift: float,
     new_id: Callable[[], str],
 ) -> Event:
-    """Check one event; its time is moved by `shift` seconds. Raise InvalidRequest."""
+    """Validate one event, and move its time by `shift` seconds. Raises InvalidRequest."""
     values = _load(_EVENT, received)
     if event_types and values["eventType"] not in event_types:
         raise InvalidRequest("", {"eventType": ["Not among the site's event_types."]})
@@ -172,7 +172,7 @@ def accept_event(
 
 
 def _load(schema: Schema, members: Any) -> dict[str, Any]:
-    """Load one JSON object, where null means that a known member is not set."""
+    """Load one JSON object; null means that a known member is unset."""
     if not isinstance(members, dict):
         raise InvalidRequest("Not a JSON object", {"_schema": ["Not a JSON object."]})
     known = schema.fields
@@ -181,16 +181,16 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
         return _fields_alone(schema, given) or dict(schema.load(given))
     except ValidationError as error:
         told = error.messages_dict
-        meant: Collection[str] = known if len(told) <= SLIPS else ()
+        meant: Collection[str] = known if len(told) <= SUGGESTION_LIMIT else ()
         wrong = islice(sorted(told.items()), MOST_ERRORS)
         errors = {name: _explain(meant, name, why) for name, why in wrong}
         raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
 
 
 def _fields_alone(schema: Schema, given: dict[str, Any]) -> dict[str, Any] | None:
-    """What nearly every object becomes, field by field, without what a schema does beside that.
+    """Load an object by its fields' loaders alone, which is much faster than the schema.
 
-    None where anything is wrong: the schema knows all of it.
+    Return None if anything is wrong, so that the schema reports it.
     """
     try:
         values = {name: load(given[name]) for name, load in _loaders(schema) if name in given}

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it and no further: what another parser might read differently is refused."""
+"""Read and write strict JSON (RFC 8259); refuse what other parsers might read differently."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, NoReturn
 
 import orjson
 
-# NUL and lone surrogates: legal JSON escapes that UTF-8 databases and AWS cannot hold.
+# NUL and lone surrogates: legal JSON escapes that databases in UTF-8 and AWS can't hold.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
-DEPTH = 64  # of objects and arrays in one another; PutEvents has 4
+DEPTH = 64  # of nested objects and arrays; PutEvents needs 4
 STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|([][{}])', re.DOTALL)
 OPENING = frozenset("{[")
 
 
 class InvalidJson(ValueError):
-    """The text is not JSON that every parser reads alike; the message says why."""
+    """The text is not JSON that all parsers read alike; the message says why."""
 
 
 def loads(text: bytes | str) -> Any:
-    """Decode one JSON value (UTF-8 if bytes); raise InvalidJson, and nothing else."""
+    """Decode one JSON value (bytes are UTF-8). Raises InvalidJson and nothing else."""
     try:
         text = text.decode() if isinstance(text, bytes) else text
         _measure(text)
@@ -38,7 +38,7 @@ def loads(text: bytes | str) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Encode compactly, text as it is."""
+    """Encode compactly, without escaping non-ASCII text."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # an integer of more than 64 bits
@@ -46,12 +46,12 @@ def dumps(value: Any) -> str:
 
 
 def storable(text: str) -> str:
-    """A text that others wrote, without lone surrogates."""
+    """Return a text from outside with its lone surrogates replaced."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _measure(text: str) -> None:
-    """Refuse what is nested too deeply, whatever is left of the interpreter's own stack."""
+    """Raise InvalidJson if a value is nested too deeply, however deep the stack already is."""
     if text.count("{") + text.count("[") <= DEPTH:
         return
     depth = 0
