@@ -41,6 +41,7 @@ def _minified(stem: str) -> bytes:
 
 
 def main() -> None:
+    """Write the builds."""
     RELEASES.mkdir(exist_ok=True)
     for path, script in built().items():
         path.write_bytes(script)

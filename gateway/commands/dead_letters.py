@@ -53,7 +53,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _line(form: str | None, letter: DeadLetter, site: Site | None) -> str:
-    if form == "json":  # ASCII: to some readers U+2028 ends a line
+    if form == "json":  # ASCII, since some readers end a line at U+2028
         return json.dumps(_brief(letter))
     if form == "cli-input-json":
         return json.dumps(_request(letter, site))
@@ -73,7 +73,7 @@ def _brief(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _request(letter: DeadLetter, site: Site | None) -> dict[str, Any]:
-    """What `put-events --cli-input-json` takes."""
+    """Return a letter's event as input for `put-events --cli-input-json`."""
     record = letter.record
     user = {} if record.user_id is None else {"userId": record.user_id}
     return {
@@ -118,7 +118,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
-    """The record as it is to be queued, under the same eventId; None where it isn't valid now."""
+    """Return the record to queue again, with the same eventId; None if it is not valid now."""
     record, now = letter.record, time.time()
     site = settings.sites.get(record.site)
     types = site.event_types if site else frozenset[str]()
@@ -142,7 +142,7 @@ def _purge(options: argparse.Namespace) -> int:
 
 
 def _chosen(letters: DeadLetters, ids: Sequence[str]) -> Iterator[DeadLetter]:
-    """The letters named, or all; those that do not exist are told."""
+    """Return the letters with these IDs, or all; report IDs that do not exist."""
     unknown = set(ids)
     for letter in letters.list():
         if not ids or letter.id in ids:

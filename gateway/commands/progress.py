@@ -1,4 +1,4 @@
-"""A bar for what takes a while, on a terminal; elsewhere the command's last line has to do."""
+"""Show a progress bar for long commands, on a terminal only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def bar(what: str, total: int | None) -> tqdm[Any]:
-    """On stderr, to be updated as events are done with; `total` None: nobody knows."""
+    """Return a bar on stderr, to be updated by events; a `total` of None means unknown."""
     from tqdm import tqdm
 
     return tqdm(None, what, total, leave=False, disable=None, delay=0.5)

@@ -1,4 +1,4 @@
-"""`trace EVENT_ID`: where an event is, as far as queue, dead letters and trail know."""
+"""`trace EVENT_ID`: show what happened to an event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from gateway.settings import load
 
 def add_command(commands: Any) -> None:
     """Declare the command."""
-    trace = commands.add_parser("trace", help="where an event is; exit status 1 if nobody knows")
+    trace = commands.add_parser(
+        "trace", help="show what happened to an event; exits with 1 if it is not found"
+    )
     trace.add_argument("event_id", metavar="EVENT_ID")
     trace.add_argument("--json", action="store_true")
     trace.set_defaults(run=_trace)

@@ -1,4 +1,4 @@
-"""The demo shop at `/demo/`, with a window on what the gateway stored and PutEvents received.
+"""The demo shop at `/demo/`, which shows what the gateway stored and PutEvents received.
 
 For trying out, not for production: what was stored is shown from this process's memory.
 """
@@ -35,7 +35,7 @@ PAGE_HEADERS = {
 
 
 class Window:
-    """An inbox that shows what the shop put in through it, and can be shut for the shop alone."""
+    """An inbox that remembers the demo shop's records, and can refuse them on request."""
 
     def __init__(self, inbox: Inbox, site: str) -> None:
         self._inbox = inbox
@@ -46,7 +46,7 @@ class Window:
         self.shut = False
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
-        """Store, then show."""
+        """Store the records, and remember the demo shop's."""
         if self.shut and any(record.site == self._site for record in records):
             raise QueueError("demo_outage", "the demo shop's switch says so")
         new = self._inbox.put(records)
@@ -58,11 +58,11 @@ class Window:
         return new
 
     def check(self) -> None:
-        """As the inbox itself does."""
+        """Raise QueueError if the inbox could not store an event now."""
         self._inbox.check()
 
     def since(self, number: int) -> dict[str, Any]:
-        """What was stored after that number, and the number to ask with next."""
+        """Return what was stored after a number, and the number to ask with next."""
         with self._lock:
             records = [shown for shown in self._seen if shown["n"] > number]
             return {"next": self._count, "records": records}
@@ -81,7 +81,7 @@ def _shown(number: int, record: Record, first: bool) -> dict[str, Any]:
 
 
 def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
-    """The shop as a page of that site, whose events go to the sandbox at that address."""
+    """Return the routes of the shop, a page of `site`, whose events go to that sandbox."""
     routes = Blueprint("demo", __name__, url_prefix="/demo")
 
     @routes.get("/")
@@ -100,7 +100,7 @@ def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
 
     @routes.post("/shut")
     def shut() -> Response:
-        """Let the gateway answer the shop's events 503 from now on, or no longer."""
+        """Make the gateway answer the shop's events with 503, or stop that."""
         window.shut = request.get_json() is True
         return jsonify(window.shut)
 
@@ -118,7 +118,7 @@ def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
 
 
 def _sandbox_calls(sandbox: str, tracking_id: str, since: int) -> list[dict[str, Any]]:
-    """The site's PutEvents calls that the sandbox received; none while it is out of reach."""
+    """Return the site's PutEvents calls that the sandbox received; none if it can't be reached."""
     try:
         with urlopen(f"{sandbox}/requests?since={since}", timeout=SANDBOX_SECONDS) as answer:  # noqa: S310
             calls: list[dict[str, Any]] = json.load(answer)

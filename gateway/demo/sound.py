@@ -1,4 +1,4 @@
-"""Something to listen to in the demo shop, made here so that nothing has to be shipped."""
+"""Generate the demo shop's music, so that no file has to be shipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTES = (220.0, 277.18, 329.63, 369.99, 440.0, 369.99, 329.63, 277.18)  # hertz
 
 @cache
 def morning() -> bytes:
-    """A WAV file: slow plucked notes, each dying away under the next."""
+    """Return a WAV file of slow plucked notes that overlap."""
     samples = bytearray()
     for at in range(RATE * SECONDS):
         beat, since = divmod(at / RATE, BEAT)

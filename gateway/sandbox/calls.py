@@ -1,4 +1,4 @@
-"""The stand-in itself, without HTTP: a signed request in, an answer out, and a log of all calls."""
+"""PutEvents without HTTP: take a signed request, return an answer, and record the call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.sandbox.errors import ApiError
 from gateway.sandbox.faults import Fate, Faults
 
 Call = dict[str, Any]
-"""One call as it is kept and shown: the body's members and what became of them."""
+"""A recorded call: the body's members and the answer."""
 
 MEMBERS = ("trackingId", "userId", "sessionId", "eventList")
 
@@ -40,7 +40,7 @@ class Answer:
 
 
 class NoAnswer(Exception):
-    """The connection is to be closed without an answer, at once or after a long silence."""
+    """Close the connection without an answer, at once or when the client gives up."""
 
     def __init__(self, *, hang: bool = False) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class NoAnswer(Exception):
 
 
 class Calls:
-    """The last calls, oldest first. Safe to use from any thread."""
+    """The latest calls, oldest first. Safe to use from any thread."""
 
     def __init__(self, keep: int) -> None:
         self._kept: deque[Call] = deque(maxlen=keep)
@@ -56,12 +56,12 @@ class Calls:
         self._lock = threading.Lock()
 
     def add(self, call: Call) -> None:
-        """Keep one call, and number it."""
+        """Record one call and number it."""
         with self._lock:
             self._kept.append({"id": next(self._numbers), **call})
 
     def since(self, number: int = 0) -> list[Call]:
-        """Those kept whose ID is above a number."""
+        """Return the recorded calls whose ID is higher than a number."""
         with self._lock:
             if not self._kept:
                 return []
@@ -69,13 +69,13 @@ class Calls:
             return list(itertools.islice(self._kept, max(known, 0), None))
 
     def clear(self) -> None:
-        """Forget all; IDs go on, so that whoever asks for news still gets it."""
+        """Delete all calls; IDs continue, so that clients who poll still get later calls."""
         with self._lock:
             self._kept.clear()
 
 
 class PutEvents:
-    """Answers PutEvents as AWS would, or as the faults in force demand."""
+    """Answer PutEvents as AWS would, or as the faults in force say."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class PutEvents:
         keep: int,
         pause: Callable[[float], bool],
     ) -> None:
-        """Keep so many calls; `pause` waits for seconds, and tells whether the end has come."""
+        """Record the last `keep` calls; `pause(seconds)` returns whether the server ends."""
         validation.put_events()  # compiled now, not during the first call
         self.calls = Calls(keep)
         self._tracking_ids = frozenset(tracking_ids)
@@ -94,7 +94,7 @@ class PutEvents:
 
     @property
     def faults(self) -> Faults:
-        """The faults in force; setting them starts their random course anew."""
+        """The faults in force; setting them restarts their random sequence."""
         return self._faults
 
     @faults.setter
@@ -104,7 +104,7 @@ class PutEvents:
             self._dice = random.Random(faults.seed)  # noqa: S311 - not for secrets
 
     def answer(self, headers: Message[str, str], body: bytes) -> Answer:
-        """Answer one call and keep it; raise NoAnswer where faults demand it."""
+        """Answer one call and record it; raise NoAnswer if a fault leaves it unanswered."""
         call = _new_call(time.time())
         with self._lock:
             faults, fate = self._faults, self._faults.fate(self._dice)
@@ -116,7 +116,7 @@ class PutEvents:
             self._accept(call, headers, body, faults, fate)
         except ApiError as refusal:
             call |= {"status": refusal.status, "error": refusal.name, "message": refusal.message}
-        # The cut call's caller will not know what this line knows.
+        # The caller of a call that was cut off does not learn this.
         self.calls.add(call | {"answered": fate is not Fate.CUT_AFTER})
         if fate is Fate.CUT_AFTER:
             raise NoAnswer
@@ -125,7 +125,7 @@ class PutEvents:
     def _accept(
         self, call: Call, headers: Message[str, str], body: bytes, faults: Faults, fate: Fate
     ) -> None:
-        """Fill in the call as far as it can be read; raise Refusal where it is refused."""
+        """Fill in the call as far as it can be read; raise ApiError if it is rejected."""
         signer = signature.check(headers)
         call |= signer.to_json()
         members = validation.read(body)
@@ -146,7 +146,7 @@ class PutEvents:
             )
         unknown = self._tracking_ids and tracking_id not in self._tracking_ids
         if unknown or tracking_id in faults.refuse_tracking_ids:
-            # Unconfirmed: nobody has reported what AWS says to a tracking ID it does not know.
+            # Unconfirmed: AWS's answer to an unknown tracking ID has not been reported.
             raise ApiError("InvalidInputException", f"Invalid tracking ID: {tracking_id}")
 
 

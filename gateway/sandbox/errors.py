@@ -1,4 +1,4 @@
-"""How a call is refused: AWS's error names, with the status that each comes with."""
+"""AWS's error names, each with its HTTP status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATUS = {
 
 
 class ApiError(Exception):
-    """The call is answered with an error: its name in AWS, and a message in AWS's wording."""
+    """An error answer: AWS's name for it, and a message in AWS's wording."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""How the sandbox misbehaves when asked to, so that callers can be tried against a bad day."""
+"""The faults that the sandbox can simulate, to test callers against them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ A_DAY = 86_400
 
 
 class Fate(enum.Enum):
-    """What befalls one call, before anybody has looked at what it says."""
+    """What happens to one call before its content is read."""
 
     NONE = enum.auto()
     HANG = enum.auto()
@@ -28,15 +28,15 @@ class Faults:
     """The faults in force; none by default. Rates are probabilities from 0 to 1."""
 
     latency: float = 0.0
-    """Seconds before any call is looked at."""
+    """Seconds by which every answer is delayed."""
     throttle_rate: float = 0.0
     """ThrottlingException."""
     error_rate: float = 0.0
     """InternalServerException (500) or ServiceUnavailable (503)."""
     hang_rate: float = 0.0
-    """The call is neither recorded nor ever answered."""
+    """Probability that a call is neither recorded nor answered."""
     cut_rate: float = 0.0
-    """The connection is closed without an answer: before the call is recorded, or after it."""
+    """Probability that the connection is cut, before or after the call is recorded."""
     refuse_item_ids: tuple[str, ...] = ()
     """InvalidInputException for a call with any of these items."""
     refuse_tracking_ids: tuple[str, ...] = ()
@@ -46,17 +46,17 @@ class Faults:
     retry_after: int | None = None
     """Seconds for the Retry-After header of throttled calls and server errors."""
     seed: int | None = None
-    """Makes the course of random faults repeat."""
+    """Seed that makes random faults repeatable."""
 
     def __post_init__(self) -> None:
-        """Refuse what can't be meant, naming it."""
+        """Raise ValueError that names a value out of range."""
         for name, (is_valid, wanted) in _WANTED.items():
             if not is_valid(getattr(self, name)):
                 raise ValueError(f"{name} must be {wanted}")
 
     @classmethod
     def from_json(cls, value: Any) -> Faults:
-        """Read a JSON object of faults; those left out are off. Raise ValueError, naming one."""
+        """Return the faults of a JSON object; missing ones are off. Raises ValueError."""
         if not isinstance(value, dict):
             raise ValueError("faults must be a JSON object")
         names = [field.name for field in fields(cls)]
@@ -69,11 +69,11 @@ class Faults:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as a JSON object."""
+        """Return the faults as a JSON object."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     def fate(self, dice: random.Random) -> Fate:
-        """Draw what befalls the next call."""
+        """Draw what happens to the next call."""
         for rate, fates in (
             (self.hang_rate, (Fate.HANG,)),
             (self.cut_rate, (Fate.CUT_BEFORE, Fate.CUT_AFTER)),

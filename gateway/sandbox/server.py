@@ -1,4 +1,4 @@
-"""The sandbox's HTTP: one thread a connection, which is kept, or cut where faults demand it.
+"""The sandbox's HTTP server: a thread for each connection, which faults may cut.
 
 Not werkzeug's server: that one closes each connection after its answer, and boto3 keeps them.
 """
@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 
 
 def error(status: int, name: str, message: str) -> Answer:
-    """An error as AWS's SDKs read it."""
+    """Return an error as AWS's SDKs read it."""
     headers = {"Content-Type": "application/json", "x-amzn-ErrorType": name}
     return Answer(status, json.dumps({"message": message}).encode(), headers | CORS)
 
 
 class Server(ThreadingHTTPServer):
-    """One thread a connection, each of which ends when the server does."""
+    """An HTTP server with a thread for each connection; all end with the server."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -55,11 +55,11 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        """Bind, without http.server's look-up of the host's name, which may take seconds."""
+        """Bind without http.server's look-up of the host name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Note an open connection."""
+        """Remember an open connection."""
         with self._closed_one:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -72,10 +72,10 @@ class Server(ThreadingHTTPServer):
             self._closed_one.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: what gets here is a client that went away, or one that was cut off."""
+        """Print nothing: these are clients that went away or were cut off."""
 
     def stop(self) -> None:
-        """Stop listening, then close what is open: boto3 would go on using kept connections."""
+        """Stop listening and close open connections, which boto3 would reuse."""
         self.shutdown()
         self.server_close()
         with self._closed_one:
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = do_GET
 
     def _read_body(self) -> bytes | Answer:
-        """Read the body, or say why not; then the connection can't be kept."""
+        """Read the body, or answer why not and close the connection."""
         if "Transfer-Encoding" in self.headers:
             return error(411, "LengthRequired", "Send a Content-Length")
         length = self.headers.get("Content-Length", "0")
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def _wait_for_the_end(self) -> None:
-        """Hang until the client gives up, or the server ends."""
+        """Wait until the client gives up or the server ends."""
         while not self.server.ending.wait(0.1):
             with suppress(BlockingIOError):
                 if not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
@@ -150,5 +150,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _disconnect(connection: socket.socket) -> None:
-    with suppress(OSError):  # the other side was quicker
+    with suppress(OSError):  # the client closed it first
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What can be told about a request's signature (version 4) without the caller's secret key.
+"""Check as much of a request's signature (version 4) as is possible without the secret key.
 
 Form, scope and dates are checked and refused as AWS does. Whether the signature is *right* cannot
 be: that takes the secret, which the sandbox neither has nor wants. Any key ID with any secret will
@@ -23,13 +23,13 @@ SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
 class Signer(NamedTuple):
-    """Who signed, and for which region, by their own account."""
+    """The access key ID and the region that a signature names."""
 
     access_key_id: str
     region: str
 
     def to_json(self) -> dict[str, str]:
-        """The same as members of a kept call."""
+        """Return both as members of a recorded call."""
         return {"accessKeyId": self.access_key_id, "region": self.region}
 
 

@@ -1,4 +1,4 @@
-"""The sandbox as an object, and what it answers where."""
+"""The sandbox as an object, and its routes."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where it listens: what AWS_ENDPOINT_URL_PERSONALIZE_EVENTS is to be set to."""
+        """Return its address, for AWS_ENDPOINT_URL_PERSONALIZE_EVENTS."""
         host, port = self._address
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
     def faults(self) -> Faults:
-        """The faults in force; setting them starts their random course anew."""
+        """The faults in force; setting them restarts their random sequence."""
         return self._put_events.faults
 
     @faults.setter
@@ -77,11 +77,11 @@ class Sandbox:
         self._put_events.faults = faults
 
     def requests(self, since: int = 0) -> list[Call]:
-        """All calls kept, oldest first, the refused ones too: as `GET /requests` shows them."""
+        """Return all recorded calls, oldest first, as `GET /requests` does."""
         return self._put_events.calls.since(since)
 
     def events(self) -> list[dict[str, Any]]:
-        """All events accepted, in order, each with its call's tracking, session and user ID."""
+        """Return the accepted events in order, with their calls' tracking, session and user IDs."""
         return [
             {name: call[name] for name in ("trackingId", "sessionId", "userId")} | event
             for call in self.requests()
@@ -90,11 +90,11 @@ class Sandbox:
         ]
 
     def clear(self) -> None:
-        """Forget all calls."""
+        """Delete the recorded calls."""
         self._put_events.calls.clear()
 
     def start(self) -> None:
-        """Listen; raise OSError where that is not possible."""
+        """Start to listen. Raises OSError."""
         self._ending.clear()
         self._server = Server(self._address, self.answer, self._ending)
         # An IPv6 address has more elements.
@@ -121,7 +121,7 @@ class Sandbox:
         self.stop()
 
     def answer(self, method: str, target: str, headers: Message[str, str], body: bytes) -> Answer:
-        """Answer one HTTP request; raise NoAnswer where faults demand it."""
+        """Answer one HTTP request; raise NoAnswer if a fault leaves it unanswered."""
         path, _, query = target.partition("?")
         try:
             route = self._routes[method, path]
@@ -164,9 +164,9 @@ def serve(
     keep: int = KEEP,
     started: Callable[[str], object] = print,
 ) -> None:
-    """Run until SIGTERM or SIGINT, in the main thread; `started` is called with the URL."""
+    """Run in the main thread until SIGTERM or SIGINT; call `started` with the URL."""
     ends = {signal.SIGTERM, signal.SIGINT}
-    # Blocked before any thread starts, so that they all inherit it and sigwait alone gets them.
+    # Blocked before any thread starts: all threads inherit that, so only sigwait gets the signals.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         with Sandbox(host, port, faults, tracking_ids, keep) as sandbox:

@@ -1,4 +1,4 @@
-"""PutEvents' request checked against botocore's own service model: maximums and patterns too.
+"""Validate PutEvents requests against botocore's service model, maximums and patterns included.
 
 boto3 itself enforces types, required members and minimums only; the rest is left to AWS, which
 is what this stands in for. The model is compiled once into nested functions, one a shape.
@@ -22,8 +22,8 @@ from gateway.sandbox.errors import ApiError
 SERVICE = "personalize-events"
 OPERATION = "PutEvents"
 
-# The model's patterns as botocore has them -> the same language in linear time. The first one
-# takes time in the cube of the length of a value that it does not match.
+# The model's patterns -> equivalent ones that match in linear time. The first one
+# takes cubic time for a value that it does not match.
 LINEAR = {r"^[\x20-\x7E]*[\x21-\x7E]+[\x20-\x7E]*$": r"\x20*[\x21-\x7E][\x20-\x7E]*"}
 
 # Not in the model but in its documentation of `properties`: refused as keys, in any case.
@@ -31,7 +31,7 @@ RESERVED_KEYS = frozenset(
     {"userid", "sessionid", "eventtype", "timestamp", "recommendationid", "impression"}
 )
 
-PROBLEMS_TOLD = 10  # one message names no more than these
+PROBLEMS_TOLD = 10  # in one message
 
 
 @dataclass(frozen=True)
@@ -44,33 +44,33 @@ class Request:
 
 @dataclass
 class Report:
-    """What a walk over one request has found."""
+    """The problems found in one request."""
 
     problems: list[str] = field(default_factory=list)
     beyond: list[str] = field(default_factory=list)
-    """What AWS refuses although the model allows it; told only where the model is kept to."""
+    """Problems that the model allows but AWS reports, if there are no others."""
     ignored: list[str] = field(default_factory=list)
 
     def add(self, path: str, value: str, constraint: str) -> None:
-        """Note that the value at a path fails a constraint."""
+        """Add that the value at a path fails a constraint."""
         if len(self.problems) < PROBLEMS_TOLD:
             self.problems.append(
                 f"Value{value} at '{path}' failed to satisfy constraint: Member must {constraint}"
             )
 
     def add_null(self, path: str) -> None:
-        """Note that nothing stands at a path where something must."""
+        """Add that a required value is missing."""
         self.add(path, " null", "not be null")
 
     def message(self) -> str:
-        """All problems in the one sentence that AWS makes of them."""
+        """Return all problems in one sentence, in AWS's wording."""
         count = len(self.problems)
         errors = "error" if count == 1 else "errors"
         return f"{count} validation {errors} detected: {'; '.join(self.problems)}"
 
 
 Check = Callable[[Any, str, Report], Any]
-"""Checks a value at a path, notes in the report what is wrong, returns what AWS would keep."""
+"""Check the value at a path, add problems to the report, and return what AWS would keep."""
 
 
 def read(body: bytes) -> Any:
@@ -158,7 +158,7 @@ def _string(shape: Any) -> Check:
     def check(value: Any, path: str, report: Report) -> str:
         if not isinstance(value, str):
             raise _unexpected(value, "String", path)
-        # The length comes first: nothing slower ever sees a text without a bound.
+        # The length comes first, so that slower checks get only bounded texts.
         if check_length(value, path, report):
             check_pattern(value, path, report)
             if is_json:
@@ -182,7 +182,7 @@ def _number(shape: Any) -> Check:
 
 
 def _anything(_shape: Any) -> Check:
-    """A kind of shape that PutEvents did not have when this was written: take it as it comes."""
+    """Accept any value of a kind of shape that PutEvents did not have when this was written."""
     return lambda value, _path, _report: value
 
 
@@ -228,7 +228,7 @@ def _pattern(shape: Any) -> Callable[[str, str, Report], None]:
 
 
 def _shower(shape: Any) -> Callable[[Any], str]:
-    """How messages show a shape's values: not at all where the model calls them sensitive."""
+    """Return whether the model calls a shape's values sensitive, so that messages hide them."""
     if _is_sensitive(shape):
         return lambda _value: ""
     return lambda value: f" '{value}'"
@@ -241,7 +241,7 @@ def _is_sensitive(shape: Any) -> bool:
 
 
 def _properties_problems(text: str) -> list[str]:
-    """What is wrong with `properties` beyond the model, which has any text.
+    """Return what is wrong with `properties` beyond the model, which allows any text.
 
     The first message is AWS's own (aws/aws-sdk-js#2773); the other refusal is documented, but
     nobody has reported its wording.

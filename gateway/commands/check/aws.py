@@ -1,4 +1,4 @@
-"""Region and credentials of each site, and, when asked to, whether PutEvents takes an event."""
+"""Check each site's region and credentials and, if asked to, send PutEvents a test event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLOCK = "The machine's clock is wrong: set it by NTP (timedatectl set-ntp true)"
 RENEW = "The session is over: sign in again (aws sso login), or renew the temporary credentials"
 KEYS = "The access key is unknown or its secret is wrong: look into AWS_…, ~/.aws and AWS_PROFILE"
 
-# By what AWS's message says, for the first that fits; then by the forwarder's reason.
+# Text in AWS's message → remedy; the first match counts, then the forwarder's reason.
 REMEDIES = {
     "RequestTimeTooSkewed": CLOCK,
     "Signature expired": CLOCK,
@@ -69,7 +69,7 @@ REMEDIES = {
 
 
 def findings(settings: Settings, *, send_test: bool) -> Iterator[Finding]:
-    """Each site's region and credentials; a test event too, for those that have them."""
+    """Yield findings on each site's region and credentials, and on a test event if asked for."""
     personalize = Personalize(settings.sites)
     for site in settings.sites.values():
         found = _region(site), _credentials(site)
@@ -79,7 +79,7 @@ def findings(settings: Settings, *, send_test: bool) -> Iterator[Finding]:
 
 
 def remedy(reason: str, message: str) -> str:
-    """What to do about a failure, of which `reason` is the forwarder's code."""
+    """Return what to do about a failure; `reason` is the forwarder's code."""
     by_message = (text for sign, text in REMEDIES.items() if sign in message)
     return next(by_message, REMEDIES.get(reason, "AWS's message is all that is known of it"))
 
@@ -105,7 +105,7 @@ def _region(site: Site) -> Finding:
 
 
 def _regions(region: str) -> list[str]:
-    """Where Personalize is, among that region's like (China's are apart)."""
+    """Return the regions of the same partition that have Personalize."""
     here = boto3.Session()
     partition = here.get_partition_for_region(region)
     return list(here.get_available_regions("personalize", partition_name=partition))

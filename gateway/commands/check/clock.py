@@ -1,4 +1,4 @@
-"""The machine's clock against AWS's: signatures are refused where they are minutes apart."""
+"""Compare the machine's clock with AWS's: AWS rejects signatures that are minutes off."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SET_IT = "Set it by NTP: timedatectl set-ntp true, or chrony"
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """One, by the answer of the first site's PutEvents endpoint to a request of nothing."""
+    """Yield one finding, from the Date header of the first site's PutEvents endpoint."""
     site = next(iter(settings.sites.values()))
     try:
         client = session(site).client(
             "personalize-events", region_name=site.region, endpoint_url=site.endpoint_url
         )
-    except BotoCoreError:  # no region, no such profile: that has been told
+    except BotoCoreError:  # no region, no such profile: reported already
         return
     try:
         theirs = _date_of(client.meta.endpoint_url)
@@ -44,7 +44,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _date_of(url: str) -> float:
-    """The Date of any answer, epoch seconds. Raises OSError or ValueError."""
+    """Return the Date header of any answer in epoch seconds. Raises OSError or ValueError."""
     request = Request(url, method="HEAD")  # noqa: S310 - boto3's endpoint
     try:
         with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310

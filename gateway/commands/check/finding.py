@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """A tick or a cross: what it is about, what was found, and what to do (or, at a tick, mind)."""
+    """A tick or a cross: what was checked, what was found, and what to do about it."""
 
     what: str
     ok: bool

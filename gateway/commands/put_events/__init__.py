@@ -26,13 +26,13 @@ HELP = f"To see help text, you can run:\n\n  {PROG} help"
 # AWS CLI v2's documented return codes.
 USAGE, CONFIGURATION, SERVICE, GENERAL, INTERRUPTED = 252, 253, 254, 255, 130
 
-# AWS CLI's options on output, with their values: checked, and then without effect.
+# AWS CLI's output options and their values: checked, but without effect.
 SILENT = {
     "--output": "json text table yaml yaml-stream off",
     "--color": "on off auto",
     "--cli-binary-format": "base64 raw-in-base64-out",
 }
-# AWS CLI's options that are refused, each with its reason.
+# AWS CLI's options that are not supported, each with the reason.
 UNSUPPORTED = {
     "--query": "PutEvents answers nothing that could be queried",
     "--cli-error-format": "errors come in the one format",
@@ -41,7 +41,7 @@ UNSUPPORTED = {
 
 
 class CommandError(Exception):
-    """The command ends with this exit status; the message goes to stderr."""
+    """End the command with an exit status and a message on stderr."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -98,6 +98,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 class UnsupportedOption(argparse.Action):
+    """An AWS CLI option that ends the command with the reason why it is not supported."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         name = self.option_strings[0]
         raise _usage_error(f"{name} is not supported here: {UNSUPPORTED[name]}.")
@@ -118,7 +120,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _global_parser() -> _Parser:
-    """AWS CLI's options that every command has."""
+    """Return a parser of AWS CLI's global options."""
     parser = _Parser(PROG, add_help=False)
     parser.add_argument("--debug", action="store_true", help="log what boto3 does")
     parser.add_argument("--endpoint-url", help="in place of the service's own")
@@ -140,7 +142,7 @@ def _global_parser() -> _Parser:
 
 
 def _command_parser(argv: list[str]) -> _Parser:
-    """The command's own options. Only full names excuse the required ones: so does AWS CLI."""
+    """Return a parser of the command's options; as in AWS CLI, only full names count as given."""
     needed = "--cli-input-json" not in argv and "--cli-input-yaml" not in argv
     if "--generate-cli-skeleton" in argv:
         value = argv[argv.index("--generate-cli-skeleton") + 1 :][:1]
@@ -192,7 +194,7 @@ def _check(parameters: dict[str, Any], most: int | None) -> schemas.Request:
 
 
 def _read(parameters: dict[str, Any]) -> schemas.Request:
-    """As several requests, where the events are more than one may have."""
+    """Return the request as several, if it has more events than one may hold."""
     from gateway.events import schemas
 
     given, most = parameters["eventList"], schemas.EVENTS_A_REQUEST
@@ -212,7 +214,7 @@ def _refused(problems: dict[Any, Any]) -> CommandError:
 
 
 def _lines(where: str, problems: Any) -> Iterator[str]:
-    """One line for each member at fault, such as `eventList[0].itemId: …`."""
+    """Yield a line for each invalid member, such as `eventList[0].itemId: …`."""
     if not isinstance(problems, dict):
         yield f"{where}: {' '.join(problems)}".removeprefix(": ")
         return
@@ -222,14 +224,14 @@ def _lines(where: str, problems: Any) -> Iterator[str]:
 
 
 def _refuse_aws_options(options: argparse.Namespace) -> None:
-    """Nothing is sent, so these would be ignored: the queue's set-up is in the environment."""
+    """Reject options that --enqueue would ignore: the environment configures the queue."""
     for name in ("endpoint_url", "region", "profile", "no_sign_request", "no_verify_ssl"):
         if getattr(options, name):
             raise _usage_error(f"--{name.replace('_', '-')} has no effect with --enqueue.")
 
 
 def _enqueue(request: schemas.Request) -> int:
-    """Hand the events to the queue; they are durable when this returns."""
+    """Put the events into the queue; they are durable when this returns."""
     from gateway.commands.put_events.enqueue import enqueue
     from gateway.events import schemas
     from gateway.strict_schema import SettingsError
@@ -251,7 +253,7 @@ def _call(options: argparse.Namespace, parameters: dict[str, Any]) -> int:
     from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
     settings = {
-        "connect_timeout": options.cli_connect_timeout or None,  # botocore's word for forever
+        "connect_timeout": options.cli_connect_timeout or None,  # None makes botocore wait forever
         "read_timeout": options.cli_read_timeout or None,
     }
     if options.no_sign_request:

@@ -31,7 +31,7 @@ def enqueue(request: schemas.Request, environ: Mapping[str, str]) -> None:
 
 
 def _accepted(request: schemas.Request, site: Site, now: float) -> list[schemas.Event]:
-    """All of the events, or InvalidRequest; they may be many."""
+    """Return all events validated; raise InvalidRequest if one is invalid."""
     accepted: list[schemas.Event] = []
     errors: dict[int, schemas.Errors] = {}
     with progress.bar("Checking", len(request.event_list)) as bar:

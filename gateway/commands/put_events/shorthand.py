@@ -1,4 +1,4 @@
-"""AWS CLI's shorthand for structures: `key=value,list=a,b,nested={k=v},more=[x,y]` → Python values.
+"""Parse AWS CLI's shorthand for structures: `key=value,list=a,b,nested={k=v},more=[x,y]`.
 
 Where the grammar leaves room for doubt, the text is read as AWS CLI reads it, oddities included.
 Pure: what `key@=file://…` names is read by a function that is passed in.
@@ -32,11 +32,11 @@ _NUMBERS: dict[str, Callable[[Any], float]] = {
 
 
 class ShorthandError(ValueError):
-    """The text is not shorthand; the message points at the place."""
+    """The text is not valid shorthand; the message points to the place."""
 
 
 def parse(text: str, read: Callable[[str], Any] = lambda value: value) -> dict[str, Any]:
-    """Parse one structure; every scalar stays text. `read` resolves the values of `key@=`."""
+    """Parse one structure; scalars stay text. `read` resolves the values of `key@=`."""
     try:
         return _Parser(text, read).structure()
     except RecursionError:
@@ -44,7 +44,7 @@ def parse(text: str, read: Callable[[str], Any] = lambda value: value) -> dict[s
 
 
 def convert(value: Any, shape: Any) -> Any:
-    """Make of parsed values what the model's shape asks for: numbers; lists of single values."""
+    """Convert parsed values to the model's shape: numbers, and lists of single values."""
     if shape.type_name == "structure" and isinstance(value, dict):
         known = shape.members
         return {k: convert(v, known[k]) if k in known else v for k, v in value.items()}
@@ -60,7 +60,7 @@ def convert(value: Any, shape: Any) -> Any:
 
 
 class _Parser:
-    """Recursive descent over one text; `at` is the next character's index."""
+    """A recursive-descent parser of one text; `at` is the next character's index."""
 
     def __init__(self, text: str, read: Callable[[str], Any]) -> None:
         self.text = text
@@ -96,11 +96,11 @@ class _Parser:
         return key
 
     def _value(self) -> Any:
-        """Whatever may follow `key=` at the outermost level."""
+        """Parse a value after `key=` at the outermost level."""
         return self._bracketed() if self._peek() in ("[", "{") else self._csv()
 
     def _bracketed(self) -> Any:
-        """Whatever may stand inside brackets: there a comma always ends a value."""
+        """Parse a value inside brackets, where a comma always ends it."""
         match self._peek():
             case "[":
                 return self._list()
@@ -128,7 +128,7 @@ class _Parser:
         return members
 
     def _csv(self) -> Any:
-        """`a` or `a,b,c`; what looks like a further value may turn out to be the next key."""
+        """Parse `a` or `a,b,c`; what looks like a further value may be the next key."""
         values = [self._scalar(_FIRST) or ""]
         self._skip()
         while self._peek() == ",":
@@ -145,7 +145,7 @@ class _Parser:
         return values if len(values) > 1 else values[0]
 
     def _scalar(self, word: re.Pattern[str]) -> Any:
-        """A quoted text or a word, from its file where asked for; None where there is neither."""
+        """Parse a quoted text or a word, or read it from a file; None if there is neither."""
         quote = self._peek()
         match = _QUOTED.get(quote, word).match(self.text, self.at)
         if match is None:
@@ -188,7 +188,7 @@ class _Parser:
         )
 
     def _point(self, at: int) -> str:
-        """The text with a caret under its character at `at`."""
+        """Return the text with a caret under the character at `at`."""
         newline = self.text.find("\n", at)
         end = len(self.text) if newline < 0 else newline
         column = at - self.text.rfind("\n", 0, at) - 1

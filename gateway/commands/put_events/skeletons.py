@@ -1,4 +1,4 @@
-"""PutEvents' input as AWS CLI writes, reads and checks it: skeletons out; JSON, YAML, shorthand in.
+"""Write skeletons of PutEvents' input, and read it from JSON, YAML or shorthand, as AWS CLI does.
 
 All of it follows botocore's service model, so that a member AWS adds appears here too.
 """
@@ -28,28 +28,28 @@ _LINE_BREAK = re.compile("[\n\u2028]")
 
 
 class ParameterError(ValueError):
-    """An option's value is not what the option takes; the message names both."""
+    """An option has an invalid value; the message names both."""
 
 
 def put_events_input() -> Any:
-    """PutEvents' input shape; needs no client, region or credentials."""
+    """Return PutEvents' input shape, without a client, region or credentials."""
     service = Loader().load_service_model("personalize-events", "service-2")
     return ServiceModel(service).operation_model("PutEvents").input_shape
 
 
 def as_json(shape: Any) -> str:
-    """The skeleton for `--cli-input-json`."""
+    """Return the skeleton for `--cli-input-json`."""
     skeleton = ArgumentGenerator().generate_skeleton(shape)
     return json.dumps(skeleton, indent=4, default=datetime.isoformat) + "\n"
 
 
 def as_yaml(shape: Any) -> str:
-    """The skeleton for `--cli-input-yaml`: each member with its comment."""
+    """Return the skeleton for `--cli-input-yaml`, with a comment on each member."""
     skeleton = ArgumentGenerator().generate_skeleton(shape)
     return "".join(f"{line}\n" for line in _structure(skeleton, shape))
 
 
-# By the option's value; `output` is not here, since PutEvents answers nothing.
+# By the option's value; `output` is missing, since PutEvents' answer is empty.
 WRITERS = {"input": as_json, "yaml-input": as_yaml}
 
 
@@ -66,7 +66,7 @@ def _structure(skeleton: dict[str, Any], shape: Any) -> list[str]:
 
 
 def _value(value: Any, shape: Any) -> tuple[str, list[str]]:
-    """What stands on the key's own line, and the lines below it."""
+    """Return the rest of the key's line, and the lines below it."""
     if isinstance(value, list):
         scalar, lines = _value(value[0], shape.member)
         first, *others = [line.removeprefix("  ") for line in lines] or [scalar.strip()]
@@ -77,7 +77,7 @@ def _value(value: Any, shape: Any) -> tuple[str, list[str]]:
 
 
 def _comment(shape: Any, *, required: bool) -> str:
-    """`[REQUIRED]` where it is, and the first sentence of the documentation."""
+    """Return `[REQUIRED]` for a required member, and its documentation's first sentence."""
     try:
         root = ElementTree.fromstring(f"<doc>{shape.documentation}</doc>")  # noqa: S314 - botocore's
         text = "".join(root.itertext())
@@ -89,7 +89,7 @@ def _comment(shape: Any, *, required: bool) -> str:
 
 
 class _Yaml12(yaml.SafeLoader):
-    """YAML 1.2 as AWS CLI reads it: `no` is a text, `010` is ten, `1e3` a number; no key twice."""
+    """Load YAML 1.2 as AWS CLI does: `no` is text, `010` ten, `1e3` a number; keys are unique."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -124,7 +124,7 @@ _Yaml12.add_constructor("tag:yaml.org,2002:int", _Yaml12.integer)
 
 
 def parameters(options: Mapping[str, Any], shape: Any) -> dict[str, Any]:
-    """PutEvents' parameters: those of `--cli-input-…`, over them those with an option of their own.
+    """Return PutEvents' parameters: those of `--cli-input-…`, overridden by their own options.
 
     `options` go by argparse's names, None where not given.
     """
@@ -141,10 +141,10 @@ def parameters(options: Mapping[str, Any], shape: Any) -> dict[str, Any]:
 
 
 def checked(parameters: dict[str, Any], shape: Any) -> dict[str, Any]:
-    """The parameters as AWS CLI sends them, with times in whole seconds, if it would send them."""
+    """Return the parameters as AWS CLI sends them, times in whole seconds, or raise as it does."""
     try:
         report = ParamValidator().validate(parameters, shape)
-    except (OverflowError, RuntimeError) as error:  # a time that no calendar has
+    except (OverflowError, RuntimeError) as error:  # a time out of range
         raise ParameterError(str(error)) from None
     if report.has_errors():
         raise ParameterError(f"Parameter validation failed:\n{report.generate_report()}")
@@ -172,7 +172,7 @@ def _cli_input(options: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _blaming(name: str) -> Iterator[None]:
-    """Name the option whose value is unreadable."""
+    """Add the option's name to errors about its value."""
     try:
         yield
     except ValueError as error:
@@ -195,7 +195,7 @@ def _load_yaml(text: str | bytes) -> Any:
 
 
 def _read(value: str) -> str | bytes:
-    """The value itself, or the content of the file that it names."""
+    """Return the value, or the content of the file that it names."""
     scheme, separator, name = value.partition("://")
     if not separator or scheme not in ("file", "fileb"):
         return value
@@ -209,7 +209,7 @@ def _read(value: str) -> str | bytes:
 
 
 def _event_list(values: list[str], shape: Any) -> Any:
-    """Read one JSON list, or a file of one; else any number of JSON objects or shorthand texts."""
+    """Read one JSON list, or a file of one, or any number of JSON objects or shorthand texts."""
     content = _read(values[0]) if len(values) == 1 else ""
     if isinstance(content, bytes):
         raise ValueError("file:// is needed here, not fileb://")

@@ -26,7 +26,8 @@ BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
 AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
 # By session as well: a handle of a file that was replaced may be another one's in the new.
 THESE = f"""SELECT id, attempts, {COLUMNS} FROM queue
-            WHERE id IN ({", ".join("?" * BATCH_RECORDS)}) AND +site = ? AND session_id = ? ORDER BY id"""
+            WHERE id IN ({", ".join("?" * BATCH_RECORDS)})
+            AND +site = ? AND session_id = ? ORDER BY id"""
 # The sites that have records, by hops from one to the next in the index.
 SITES = """WITH RECURSIVE hop(site) AS (
                SELECT min(site) FROM queue
