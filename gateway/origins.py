@@ -1,4 +1,4 @@
-"""Which origins are a site's own: exact ones, and `https://*.example.com` for its subdomains."""
+"""Match a site's origins: exact ones, and `https://*.example.com` for subdomains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST = re.compile(rf"(?:\*\.)?{LABEL}(?:\.{LABEL})*", re.ASCII)
 
 
 def normalise(origin: str) -> str:
-    """Write an origin as browsers do: lower case, no default port; ValueError if it is none."""
+    """Return an origin as browsers send it: lower case, no default port. Raises ValueError."""
     parts = urlsplit(origin.strip().lower())
     scheme, host, port = parts.scheme, parts.hostname or "", parts.port
     if scheme not in DEFAULT_PORTS:
@@ -32,7 +32,7 @@ def normalise(origin: str) -> str:
 
 
 def pattern(origins: Iterable[str], *, null: bool = False) -> re.Pattern[str]:
-    """One expression that matches exactly these normalised origins, dot boundaries kept.
+    """Return one expression that matches exactly these normalised origins, at dot boundaries.
 
     flask-cors takes raw text with a `*` or `[` for a regular expression of its own, so everything
     is escaped and anchored here.

@@ -1,4 +1,4 @@
-"""The sites file: a TOML table for each site → frozen dataclasses; each problem is named."""
+"""Read the sites file: a TOML table for each site, loaded as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One site of the sites file; `key` is its table's name there."""
+    """One site; `key` is the name of its table in the sites file."""
 
     key: str
     tracking_id: str
@@ -46,7 +46,7 @@ class Site:
 
 
 class Origin(fields.String):
-    """An exact origin or a wildcard for subdomains, normalised."""
+    """A field for an exact origin or a wildcard for subdomains, which it normalises."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         try:
@@ -56,7 +56,7 @@ class Origin(fields.String):
 
 
 class SiteSchema(Schema):
-    """A table `[sites.KEY]` of the sites file. Shapes are strict: TOML has types of its own."""
+    """A table `[sites.KEY]` of the sites file. Types are strict, since TOML has types."""
 
     tracking_id = fields.String(required=True, validate=validate.Length(1, 256))
     origins = fields.List(Origin(), required=True)
@@ -86,12 +86,12 @@ class SiteSchema(Schema):
 
 
 def read_sites(path: Path) -> Mapping[str, Site]:
-    """Read the sites file: every site by its key, in the file's order."""
+    """Return every site by its key, in the file's order. Raises SettingsError."""
     return parse_sites(read_text(path), path)
 
 
 def read_text(path: Path) -> str:
-    """The sites file's text. Raises SettingsError."""
+    """Return the sites file's text. Raises SettingsError."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -100,10 +100,10 @@ def read_text(path: Path) -> str:
 
 
 def parse_sites(text: str, path: Path) -> Mapping[str, Site]:
-    """The sites of a text; `path` is for the messages of a SettingsError."""
+    """Return the sites of a text. Raises SettingsError, whose message names `path`."""
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond measure
+    except (ValueError, RecursionError) as error:  # also for huge numbers and deep nesting
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     tables = document.pop("sites", None)
     if document or not isinstance(tables, dict) or not tables:
@@ -114,7 +114,7 @@ def parse_sites(text: str, path: Path) -> Mapping[str, Site]:
 
 
 def make_site(where: str, key: str, table: Any) -> Site:
-    """A site of its table; raises SettingsError with the place that `where` names."""
+    """Return the site of a table. Raises SettingsError, whose message begins with `where`."""
     if not SITE_KEY.fullmatch(key):
         raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
     if not isinstance(table, dict):
@@ -126,7 +126,7 @@ def make_site(where: str, key: str, table: Any) -> Site:
 
 
 def _refuse_shared_names(path: Path, sites: Mapping[str, Site]) -> None:
-    """A trackingId in a request must mean one site, whether it is a key or a tracking ID."""
+    """Raise SettingsError if a name means two sites: a trackingId may be a key or a tracking ID."""
     owners: dict[str, str] = {}
     for site in sites.values():
         for name in {site.key, site.tracking_id}:
@@ -138,6 +138,6 @@ def _refuse_shared_names(path: Path, sites: Mapping[str, Site]) -> None:
 
 
 def find_site(sites: Mapping[str, Site], name: str) -> Site | None:
-    """The site that a trackingId means: a site's key or its tracking ID."""
+    """Return the site with this key or this tracking ID; None if there is none."""
     by_tracking_id = (site for site in sites.values() if site.tracking_id == name)
     return sites.get(name) or next(by_tracking_id, None)

@@ -1,4 +1,4 @@
-"""Which user agents are bots', by the list that crawler-user-agents keeps."""
+"""Recognise bots by their user agent, with crawler-user-agents' list."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from functools import lru_cache
 
 from crawleruseragents import is_crawler
 
-LONGEST = 300  # characters that are worth a look; browsers' have some 120
+LONGEST = 300  # characters that are compared; browsers' user agents have about 120
 
 
 def is_bot(user_agent: str) -> bool:
-    """Whether it says that it is one. The bots that say they are browsers are others' business."""
+    """Return whether a user agent says that it is a bot's. Disguised bots are not recognised."""
     return _listed(user_agent[:LONGEST])
 
 

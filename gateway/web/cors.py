@@ -1,4 +1,4 @@
-"""CORS: with credentials for the sites' origins, without for the snippet's files."""
+"""Answer CORS requests: with credentials for the sites' origins, without for static files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from flask_cors import CORS
 from gateway import origins
 from gateway.sites import Site
 
-PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
+PREFLIGHT_SECONDS = 7200  # Chromium's maximum
 EXPOSED = ["Retry-After", "x-amzn-ErrorType", "X-Gateway-Reason", "X-Gateway-Session"]
 CREDENTIALS = (
     ("Access-Control-Allow-Credentials", "true"),
     ("Access-Control-Expose-Headers", ", ".join(EXPOSED)),
 )
-SHARED = ("/static/", "/pixel.gif")  # what any page may show
+SHARED = ("/static/", "/pixel.gif")  # which pages of any origin may load
 ALWAYS = (("Vary", "Origin"), ("X-Content-Type-Options", "nosniff"))
 EVERYBODYS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "cross-origin"))
 OURS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "same-origin"))
 
 
 def admit(response: Response, origin: str | None) -> Response:
-    """Let a page read this answer, whose origin has been found among the site's own.
+    """Let a page read this answer; its origin was found to be one of the site's.
 
     What flask-cors would say, which looks no further where it finds it said.
     """
@@ -33,7 +33,7 @@ def admit(response: Response, origin: str | None) -> Response:
 
 
 def share(app: Flask, sites: Collection[Site]) -> None:
-    """Answer preflights, and let pages read what they are answered.
+    """Answer preflight requests, and let pages read the answers.
 
     A preflight can't know the site, so here all sites' origins count; each event's own site has
     been checked by then.
@@ -52,7 +52,7 @@ def share(app: Flask, sites: Collection[Site]) -> None:
             },
             "/static/*": {"origins": "*", "methods": ["GET"], "send_wildcard": True},
         },
-        vary_header=False,  # it would be missing where no origin matched
+        vary_header=False,  # flask-cors would leave it out if no origin matched
     )
 
     @app.after_request

@@ -1,4 +1,4 @@
-"""`/healthz`: the process lives. `/readyz`: it can store events now, and how delivery goes."""
+"""Answer `/healthz` (the process lives) and `/readyz` (it can store events now)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def blueprint(examined: Callable[[], Health]) -> Blueprint:
-    """Both routes, for a load balancer to ask. A node that can store is never to be dropped."""
+    """Return both routes. `/readyz` is 200 while events can be stored, even if delivery is degraded."""
     routes = Blueprint("health", __name__)
     said: frozenset[tuple[str, str | None]] = frozenset()
 

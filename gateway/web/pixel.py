@@ -19,7 +19,7 @@ OF_EVENT = ("eventId", "eventType", "itemId", "recommendationId", "impression")
 
 
 def read(query: MultiDict[str, str]) -> schemas.Request:
-    """The request that an address stands for; raise InvalidRequest where nothing is acceptable."""
+    """Return the request that the query stands for. Raises InvalidRequest."""
     errors = {name: ["Not in a pixel's address."] for name in query if name not in OF_EVENT}
     errors.pop("trackingId", None)
     errors |= {name: ["Twice."] for name, values in query.lists() if len(values) > 1}
@@ -35,7 +35,7 @@ def read(query: MultiDict[str, str]) -> schemas.Request:
 
 
 def drawn(response: Response) -> Response:
-    """A 204 as the pixel, since a browser takes an image without content for broken."""
+    """Replace a 204 by the pixel: browsers show an image without content as broken."""
     if response.status_code == 204:
         response.status_code = 200
         response.content_type = "image/gif"

@@ -1,4 +1,4 @@
-"""`/static/`: the snippet and its kept builds, compressed beforehand, for pages of any origin."""
+"""Serve `/static/`, the snippet and its builds, precompressed and to pages of any origin."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gateway.web.snippet import RELEASES, STATIC, newest
 
 PINNED = re.compile(r"/static/[\w-]+\.[0-9a-f]{12}\.js")
 YEAR = 365 * 24 * 60 * 60
-SHORT = 5 * 60  # seconds until a page that pins nothing has a new build
+SHORT = 5 * 60  # seconds for which an unpinned script is cached
 
 
 def in_front_of(app: WSGIApplication) -> WhiteNoise:
-    """The application with the static files before it, found at this start."""
+    """Return the application behind the static files, which are looked up once, now."""
     files = WhiteNoise(app, max_age=SHORT, add_headers_function=_headers)
     files.add_files(STATIC, "static")
     files.add_files(RELEASES, "static")
-    # The kept copy, which an upgrade does not overwrite under a running server.
+    # The pinned copy, which an upgrade does not overwrite while the server runs.
     files.add_file_to_dictionary("/static/pz.js", str(newest()))
     return files
 
