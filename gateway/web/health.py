@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def blueprint(examined: Callable[[], Health]) -> Blueprint:
-    """Return both routes. `/readyz` is 200 while events can be stored, even if delivery is degraded."""
+    """Return both routes; `/readyz` is 200 while events can be stored, even if not delivered."""
     routes = Blueprint("health", __name__)
     said: frozenset[tuple[str, str | None]] = frozenset()
 
