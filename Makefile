@@ -7,7 +7,8 @@ export PORT
 BIN := .venv/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: run test venv dist lock audit bench soak snippet openapi clean
+.PHONY: run test test-unit test-integration test-browser test-loaded
+.PHONY: venv dist lock audit bench soak snippet openapi clean
 
 venv: .venv/.installed
 
@@ -33,9 +34,30 @@ endif
 run: venv
 	@$(BIN)/personalize-gateway run
 
+PYTEST = $(BIN)/pytest -n 4 --dist loadfile
+
 test: .venv/.installed-test
 	@tests/install-browsers.sh
-	@$(BIN)/pytest -n 4 --dist loadfile
+	@$(PYTEST)
+
+# Parts of the suite, for people at work: pure code in seconds, then what needs more.
+test-unit: .venv/.installed-test
+	@$(BIN)/pytest tests/unit
+
+test-integration: .venv/.installed-test
+	@tests/install-browsers.sh
+	@$(PYTEST) tests/integration tests/soak
+
+test-browser: .venv/.installed-test
+	@tests/install-browsers.sh
+	@$(PYTEST) tests/browser
+
+# The whole suite beside two busy loops, three times in a row.
+test-loaded: .venv/.installed-test
+	@tests/install-browsers.sh
+	@for loop in 1 2; do timeout 7200 sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
+	trap 'kill $$loops' EXIT; \
+	for run in 1 2 3; do $(PYTEST) || exit 1; done
 
 # Prints tables, writes bench/results/, in some 15 minutes. MEASURES chooses some: see bench/__main__.py.
 bench: .venv/.installed-test
