@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the rooms that read what strangers send: `python -m tests.helpers.fuzz_parsers`.
+"""Fuzz the parsers of untrusted input: `python -m tests.helpers.fuzz_parsers`.
 
 Takes libFuzzer's options, such as `-seed=1 -runs=1000`. A process of its own: it ends as atheris
 likes, and its instrumentation would slow down other tests.

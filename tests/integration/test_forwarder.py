@@ -670,7 +670,8 @@ def test_a_file_that_is_removed_under_the_forwarder_is_followed(world):
 def test_everything_at_once_loses_nothing(world):
     """Faults by turns, restarts between: each event is delivered, or dead for its own fault."""
     faults: list[Exception | None] = [
-        UNREACHABLE, None, THROTTLED, CallRejected("refused", "?"), None, ValueError("x"), DENIED, None
+        UNREACHABLE, None, THROTTLED, CallRejected("refused", "?"), None, ValueError("x"), DENIED,
+        None,
     ]  # fmt: skip
     everything, bad = [], {f"{n}-3" for n in range(0, 40, 7)}
     for turn in range(40):

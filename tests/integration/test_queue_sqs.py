@@ -513,7 +513,7 @@ def test_contradictions_stop_the_start(environ, change):
 # --- a forwarder's own health ---
 
 
-def test_a_loop_that_is_stuck_is_not_healthy(settings):
+def test_a_loop_that_is_stuck_is_not_healthy():
     clock = contract.Clock()
     pulse = instrumentation.Heartbeat(MemoryQueue(), lambda _: None, EventHistory(), clock)
     assert pulse.health()[0] == 200  # it waits for its turn

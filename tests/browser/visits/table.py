@@ -1,4 +1,7 @@
-"""The snippet's column in docs/snippet-faults.md: python -m tests.browser.visits.table [visits of each]."""
+"""Print the snippet's column of docs/snippet-faults.md.
+
+    python -m tests.browser.visits.table [visits of each]
+"""
 
 from __future__ import annotations
 
