@@ -1,6 +1,6 @@
 """Print the snippet's column of docs/snippet-faults.md.
 
-    python -m tests.browser.visits.table [visits of each]
+python -m tests.browser.visits.table [visits of each]
 """
 
 from __future__ import annotations
