@@ -17,6 +17,7 @@ from gateway.observability.history import open_history
 from gateway.observability.redaction import Redactor
 from gateway.queues import QueueBackend
 from gateway.queues.registry import find_queue
+from gateway.reasons import Reason
 from gateway.reload import problem_of
 from gateway.settings import Settings, require_secret_key
 from gateway.web import admin, collect, cors, health, static_files
@@ -77,7 +78,7 @@ def _answer_in_aws_shape(app: Flask) -> None:
             metrics.REQUESTS_REFUSED.labels(refusal.reason).inc()
         repeats.say(refusal.reason, str(refusal.__cause__ or refusal))
         response = refusal.response()
-        if refusal.reason == "foreign_origin":
+        if refusal.reason == Reason.FOREIGN_ORIGIN:
             # flask-cors knows the union of all sites' origins: another site's may not read this.
             setattr(response, FLASK_CORS_EVALUATED, True)
         return response
@@ -95,7 +96,9 @@ def _answer_in_aws_shape(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected(_error: Exception) -> Response:
         log.exception("internal_error")
-        return RequestRejected(500, "internal_error", "Something unexpected happened").response()
+        return RequestRejected(
+            500, Reason.INTERNAL_ERROR, "Something unexpected happened"
+        ).response()
 
 
 def _trust_proxies(app: Flask, count: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.forwarder.batching import CallFailed, Misconfigured, Retry
 from gateway.queues import Rejection
+from gateway.reasons import Reason
 
 SLOWEST = 60.0  # seconds, the longest that a site waits before it is tried again
 FIRST_WAIT, FIRST_SLOW_WAIT = 0.5, 5.0  # seconds, doubled with each failure
@@ -81,4 +82,4 @@ class SiteThrottle:
         """The site's own fault, where event after event is refused and none accepted."""
         if not refused or self.refused_in_a_row < SUSPECTS:
             return None
-        return Misconfigured("all_refused", f"every event is refused: {refused[-1].message}")
+        return Misconfigured(Reason.ALL_REFUSED, f"every event is refused: {refused[-1].message}")

@@ -23,6 +23,7 @@ from gateway.queues import (
     Rejection,
     Release,
 )
+from gateway.reasons import Reason
 
 LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
 TIDY_EVERY = 1.0  # seconds
@@ -119,7 +120,7 @@ class Forwarder:
             self._tidy()
         except QueueError as error:
             self._repeats.say(error.reason, str(error), "the queue")
-            if error.reason in ("damaged", "repairing"):
+            if error.reason in (Reason.DAMAGED, Reason.REPAIRING):
                 self._repair(thorough=True)
             time.sleep(LINGER)
         self._judge(LINGER)
@@ -130,7 +131,7 @@ class Forwarder:
     def _require_lease(self) -> None:
         if not self._has_lease():
             raise QueueUnavailable(
-                "lease_lost", "its files were replaced, and another forwarder has the lock now"
+                Reason.LEASE_LOST, "its files were replaced, and another forwarder has the lock now"
             )
 
     def _reload(self) -> None:
@@ -178,7 +179,7 @@ class Forwarder:
                 fresh.append(item)
             else:
                 why = f"not delivered within {self._max_age:.0f} s"
-                self._buried.append(outcome.bury(item, "expired", why))
+                self._buried.append(outcome.bury(item, Reason.EXPIRED, why))
         self._pace(site).in_flight += 1
         self._events_in_flight += len(fresh)
         self._senders.launch(fresh, outcome)

@@ -25,6 +25,7 @@ from botocore.exceptions import (
 )
 
 from gateway.forwarder.batching import Call, CallRejected, Misconfigured, Retry
+from gateway.reasons import Reason
 from gateway.sites import Site
 
 CONFIG = Config(
@@ -69,20 +70,20 @@ class Personalize:
         """
         site = self.sites.get(call.site)
         if site is None:
-            raise Misconfigured("unknown_site", f"the sites file has no [sites.{call.site}]")
+            raise Misconfigured(Reason.UNKNOWN_SITE, f"the sites file has no [sites.{call.site}]")
         try:
             return _request_id(self._client(site).put_events(**_request(site, call)))
         except ClientError as error:
             failure = _sorted(error, call)
             failure.request_id = _request_id(error.response)
-            if isinstance(failure, Misconfigured) and failure.reason != "tracking_id":
+            if isinstance(failure, Misconfigured) and failure.reason != Reason.TRACKING_ID:
                 self._forget(site)
             raise failure from error
         except (ConnectionError, HTTPClientError) as error:
-            raise Retry("unreachable", str(error)) from error
+            raise Retry(Reason.UNREACHABLE, str(error)) from error
         except BotoCoreError as error:  # no region, no credentials, no such profile …
             self._forget(site)
-            raise Misconfigured("aws_setup", str(error)) from error
+            raise Misconfigured(Reason.AWS_SETUP, str(error)) from error
 
     def _client(self, site: Site) -> Any:
         key = _setup(site)
@@ -161,16 +162,16 @@ def _sorted(error: ClientError, call: Call) -> Retry | Misconfigured | CallRejec
     status = answer.get("HTTPStatusCode", 0)
     message = str(error)
     if code in THROTTLED or status == 429:
-        return Retry("throttled", message, _retry_after(answer))
+        return Retry(Reason.THROTTLED, message, _retry_after(answer))
     if status >= 500 or status in (408, 409):
-        return Retry("aws_error", message, _retry_after(answer))
+        return Retry(Reason.AWS_ERROR, message, _retry_after(answer))
     if status in (401, 403, 404):
-        return Misconfigured("access_denied" if status != 404 else "not_found", message)
+        return Misconfigured(Reason.ACCESS_DENIED if status != 404 else Reason.NOT_FOUND, message)
     if _blames_tracking_id(message, call):
-        return Misconfigured("tracking_id", message)
+        return Misconfigured(Reason.TRACKING_ID, message)
     if error.operation_name == "PutEvents" and (code in REFUSALS or status == 413):
-        return CallRejected("refused", message)
-    return Misconfigured("unknown_error", message)
+        return CallRejected(Reason.REFUSED, message)
+    return Misconfigured(Reason.UNKNOWN_ERROR, message)
 
 
 def _blames_tracking_id(message: str, call: Call) -> bool:

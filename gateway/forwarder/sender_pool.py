@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from gateway.forwarder import batching
 from gateway.forwarder.batching import Call, CallFailed, CallRejected, Retry
 from gateway.queues import Delivery, Rejection, Release
+from gateway.reasons import Reason
 
 LOOK = 0.05  # seconds between looks whether we are to stop, while a turn is waited for
 
@@ -113,7 +114,7 @@ class SenderPool:
                     outcome.refused.append(burial)
             except Exception as error:  # whatever it was, what was taken must come back
                 if not isinstance(error, CallFailed):
-                    outcome.surprise, error = error, Retry("unexpected", repr(error))
+                    outcome.surprise, error = error, Retry(Reason.UNEXPECTED, repr(error))
                 outcome.failure = error
                 waiting.appendleft(call)
                 break

@@ -13,6 +13,7 @@ import time
 from prometheus_client.mmap_dict import MmapedDict
 
 from gateway.observability.logs import RateLimitedLogger
+from gateway.reasons import Reason
 
 BYTES = 1 << 16  # size of a new file, doubled when it is full
 FRAME = 32  # bytes, at most, that an entry takes besides its key
@@ -48,7 +49,9 @@ class CounterFile(MmapedDict):
             if self._used + len(key.encode()) + FRAME > self._capacity:
                 self._open(2 * self._capacity)
         except OSError as error:
-            trouble.say("counters", f"{self._fname}: {error}; what it should hold is not shown")
+            trouble.say(
+                Reason.COUNTERS, f"{self._fname}: {error}; what it should hold is not shown"
+            )
             self._retry = time.monotonic() + RETRY_SECONDS
             return False
         return True

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TextIO
 
 from gateway.observability.non_blocking_stream import NonBlockingStream
+from gateway.reasons import Reason
 
 MESSAGE_CHARACTERS = 500  # a longer message is cut
 EXTRAS = ("reason", "who", "left_out")  # further members of a warning's line
@@ -69,7 +70,7 @@ def _left_out(count: int) -> str:
         "levelno": logging.WARNING,
         "levelname": "WARNING",
         "msg": f"log_stalled: {count} lines were left out, which came faster than they were read",
-        "reason": "log_stalled",
+        "reason": Reason.LOG_STALLED,
         "left_out": count,
     }
     return formatter().format(logging.makeLogRecord(members)) + "\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.queues import ForwarderStatus, Inbox, QueueError
+from gateway.reasons import Reason
 
 BACKLOG_SECONDS = 300.0  # age of the oldest event from which delivery counts as degraded
 
@@ -64,15 +65,15 @@ def _degraded(
     condition: ForwarderStatus | None, sites_problem: str | None, now: float
 ) -> Iterator[HealthIssue]:
     if condition is None or condition.is_stale(now):
-        yield HealthIssue("forwarder_silent", "No forwarder delivers this queue")
+        yield HealthIssue(Reason.FORWARDER_SILENT, "No forwarder delivers this queue")
     else:
         for site, trouble in condition.troubles.items():
             code, _, _ = trouble.partition(":")  # what AWS says may name accounts and roles
-            yield HealthIssue("site", f"{code}: the forwarder's log says more", site)
+            yield HealthIssue(Reason.SITE, f"{code}: the forwarder's log says more", site)
     if condition and condition.oldest_at and now - condition.oldest_at > BACKLOG_SECONDS:
         age = f"{now - condition.oldest_at:.0f} s"
-        yield HealthIssue("backlog", f"The oldest event has been waiting for {age}")
+        yield HealthIssue(Reason.BACKLOG, f"The oldest event has been waiting for {age}")
     if sites_problem or (condition and condition.sites_file):
         yield HealthIssue(
-            "sites_file", "It is not valid; the last valid one is in force: see the log"
+            Reason.SITES_FILE, "It is not valid; the last valid one is in force: see the log"
         )

@@ -13,6 +13,7 @@ from gateway.observability.logs import RateLimitedLogger
 from gateway.observability.readiness import Health
 from gateway.observability.redaction import Redactor
 from gateway.queues import QueueBackend
+from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 from gateway.web import inspector
 from gateway.web.admin_auth import COOKIE, AdminAuth
@@ -72,7 +73,7 @@ def _keep_others_out(routes: Blueprint, guard: AdminAuth) -> None:
             return None
         if request.endpoint != "admin.inspect" or "Authorization" in request.headers:
             raise RequestRejected(
-                401, "admin_token", "Send the admin token: Authorization: Bearer …"
+                401, Reason.ADMIN_TOKEN, "Send the admin token: Authorization: Bearer …"
             )
         text = (
             log_in_page.replace('role="alert" hidden', 'role="alert"')
@@ -97,8 +98,8 @@ def _add_log_in(routes: Blueprint, guard: AdminAuth) -> None:
         guard.require_unlocked(request)
         request.max_content_length = FORM_BYTES
         if not guard.is_token(request.form.get("token", ""), request):
-            metrics.REQUESTS_REFUSED.labels("admin_token").inc()
-            repeats.say("admin_token", "a log-in to /inspect with a wrong token")
+            metrics.REQUESTS_REFUSED.labels(Reason.ADMIN_TOKEN).inc()
+            repeats.say(Reason.ADMIN_TOKEN, "a log-in to /inspect with a wrong token")
             return _see("../inspect?wrong")
         response = _see("../inspect")
         guard.log_in(request, response)

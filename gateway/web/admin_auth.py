@@ -10,6 +10,7 @@ from hashlib import sha256
 from flask import Request, Response
 from itsdangerous import BadSignature, TimestampSigner
 
+from gateway.reasons import Reason
 from gateway.web.errors import RequestRejected
 from gateway.web.rate_limits import RateLimiter
 
@@ -57,7 +58,7 @@ class AdminAuth:
         """Raise a Refusal of status 429 where the address has guessed too often."""
         if wait := self._guessed(request, 0):
             why = "Too many wrong tokens from this address"
-            raise RequestRejected(429, "admin_guesses", why, retry_after=wait)
+            raise RequestRejected(429, Reason.ADMIN_GUESSES, why, retry_after=wait)
 
     def _guessed(self, request: Request, wrong: int) -> int:
         """Count so many wrong tokens of its address; the seconds to wait once it has sent all."""

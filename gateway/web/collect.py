@@ -19,6 +19,7 @@ from gateway import origins
 from gateway.events import schemas
 from gateway.observability import metrics
 from gateway.queues import Inbox, QueueError, Record
+from gateway.reasons import Reason
 from gateway.sites import Site
 from gateway.web import cors, filters, pixel
 from gateway.web.doors import Client, Door, Visitor
@@ -53,7 +54,7 @@ def blueprint(
             door = doors.get(wanted.tracking_id)
             filters.ask_consent(door.site if door else None, sent.environ)
             if door is None:
-                raise RequestRejected(404, "unknown_site", "No site has this trackingId")
+                raise RequestRejected(404, Reason.UNKNOWN_SITE, "No site has this trackingId")
             admit(door, sent)
             filters.apply_filters(
                 door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates
@@ -62,7 +63,7 @@ def blueprint(
         except RequestRejected as refusal:
             filters.count_rejected(refusal, sent.remote_addr, rates)
             asked_not_to = wanted is None and filters.refuses_tracking(None, sent.environ)
-            if refusal.reason != "invalid_event" and not asked_not_to:
+            if refusal.reason != Reason.INVALID_EVENT and not asked_not_to:
                 ledger.rejected_request(door.site.key if door else "", wanted, refusal, now)
             raise
 
@@ -101,7 +102,7 @@ def _take(
         ledger.invalid(site.key, wanted, errors, now)
     if not accepted:
         what = {"eventList": errors}
-        raise RequestRejected(400, "invalid_event", "No event of the list is valid", what)
+        raise RequestRejected(400, Reason.INVALID_EVENT, "No event of the list is valid", what)
     times = [event.at for event in accepted]
     visitor = door.visitor(wanted, _client(sent), times, now)
     records = _records(site.key, visitor, accepted, now)
@@ -118,7 +119,9 @@ def _body(sent: Request) -> bytes:
     """The whole body, as it was sent: none is decompressed."""
     encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "")
     if encoding.lower() not in ("", "identity"):
-        raise RequestRejected(415, "content_encoding", f"The body is encoded: {encoding[:64]!a}")
+        raise RequestRejected(
+            415, Reason.CONTENT_ENCODING, f"The body is encoded: {encoding[:64]!a}"
+        )
     length = sent.content_length
     try:
         if length is None:
@@ -130,10 +133,10 @@ def _body(sent: Request) -> bytes:
         raise
     except Exception as error:  # the server's own for chunks that are none: there is no one type
         raise RequestRejected(
-            400, "unreadable_body", f"The body is unreadable: {type(error).__name__}"
+            400, Reason.UNREADABLE_BODY, f"The body is unreadable: {type(error).__name__}"
         ) from None
     if len(body) < length:
-        raise RequestRejected(400, "unreadable_body", "The body is unreadable: it broke off")
+        raise RequestRejected(400, Reason.UNREADABLE_BODY, "The body is unreadable: it broke off")
     return body
 
 
@@ -157,7 +160,7 @@ def _valid(read: Callable[[Given], schemas.Request], given: Given) -> schemas.Re
     try:
         return read(given)
     except schemas.InvalidRequest as error:
-        raise RequestRejected(400, "invalid_request", str(error), error.errors) from None
+        raise RequestRejected(400, Reason.INVALID_REQUEST, str(error), error.errors) from None
 
 
 def _origin_of_any(sites: Collection[Site]) -> Callable[[str | None], bool]:
@@ -181,12 +184,12 @@ def _admit_page(door: Door, sent: Request) -> None:
     origin = _origin(sent)
     if not door.admits(origin):
         what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
-        raise RequestRejected(403, "foreign_origin", f"{what} is not among the site's origins")
+        raise RequestRejected(403, Reason.FOREIGN_ORIGIN, f"{what} is not among the site's origins")
 
 
 def _admit_pixel(door: Door, _sent: Request) -> None:
     if not door.site.pixel:
-        raise RequestRejected(403, "pixel_off", "The site does not set `pixel = true`")
+        raise RequestRejected(403, Reason.PIXEL_OFF, "The site does not set `pixel = true`")
 
 
 def _records(
@@ -207,7 +210,7 @@ def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
 
 def _answer(accepted: int, new: bool, errors: Mapping[int, schemas.Errors]) -> Response:
     if not errors:
-        return no_content(None if new else "duplicate")
+        return no_content(None if new else Reason.DUPLICATE)
     rejected = [{"index": index, "errors": why} for index, why in errors.items()]
     return jsonify({"accepted": accepted, "rejected": rejected})
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from gateway import origins
 from gateway.events.fields import is_placeholder
 from gateway.events.schemas import Request
+from gateway.reasons import Reason
 from gateway.sites import Site
 from gateway.web.sessions import Claims, Sessions, Visit
 
@@ -50,10 +51,10 @@ class Door:
         self, request: Request, client: Client, times: Sequence[float], now: float
     ) -> Visitor:
         """Who sends events of these times: a session ID is taken as given, else found or begun."""
-        because = "placeholder" if request.anonymised else None
+        because = Reason.PLACEHOLDER if request.anonymised else None
         user_id = request.user_id
         if user_id is not None and not self._proves(user_id, request.signature):
-            user_id, because = None, "signature"
+            user_id, because = None, Reason.SIGNATURE
         if request.session_id is not None:
             visit = Visit([request.session_id] * len(times), None, None)
         else:

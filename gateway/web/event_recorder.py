@@ -9,12 +9,15 @@ from gateway.events.schemas import Errors, Request
 from gateway.observability import metrics
 from gateway.observability.history import EventHistory, steps
 from gateway.queues import Record
+from gateway.reasons import Reason
 from gateway.strict_schema import flatten_messages
 from gateway.web.errors import RequestRejected
 
 # Reasons for which a request's events are remembered by their IDs and types alone: these requests
 # are anybody's, or past the limit that bounds how much of one address is remembered.
-BY_NAME = frozenset({"unknown_site", "foreign_origin", "pixel_off", "rate_limit"})
+BY_NAME = frozenset(
+    {Reason.UNKNOWN_SITE, Reason.FOREIGN_ORIGIN, Reason.PIXEL_OFF, Reason.RATE_LIMIT}
+)
 FEW = 10  # events of such a request that are remembered
 A_SECOND = 100  # steps of rejected requests, past which no further request's are remembered
 
@@ -37,7 +40,7 @@ class EventRecorder:
 
     def invalid(self, site: str, request: Request, errors: Mapping[int, Errors], at: float) -> None:
         """Some of a request's events are not valid."""
-        metrics.REFUSED.labels(site, "invalid_event").inc(len(errors))
+        metrics.REFUSED.labels(site, Reason.INVALID_EVENT).inc(len(errors))
         self._trail.note(_invalid, site, request, errors, at)
 
     def rejected_request(
@@ -80,7 +83,7 @@ def _invalid(
     site: str, request: Request, errors: Mapping[int, Errors], at: float
 ) -> Iterator[steps.Row]:
     said = [(request.event_list[index], _said(why)) for index, why in errors.items()]
-    return steps.refused(site, request.user_id, said, "invalid_event", at)
+    return steps.refused(site, request.user_id, said, Reason.INVALID_EVENT, at)
 
 
 def _said(why: Errors) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.observability import metrics
+from gateway.reasons import Reason
 from gateway.sites import Site
 from gateway.web.bots import is_bot
 from gateway.web.errors import RequestRejected
@@ -16,10 +17,12 @@ from gateway.web.rate_limits import RateLimiter
 
 REJECTED = "rejected requests"  # what they are counted as; with its space it is no site's key
 REJECTED_A_MINUTE = 600  # that an address may send to a worker
-OF_STRANGERS = frozenset({"unknown_site", "foreign_origin"})  # reasons that nothing comes before
+OF_STRANGERS = frozenset(
+    {Reason.UNKNOWN_SITE, Reason.FOREIGN_ORIGIN}
+)  # reasons that nothing comes before
 
 # The header, the reason of its 204, and the header's name.
-SIGNALS = (("HTTP_SEC_GPC", "gpc", "Sec-GPC"), ("HTTP_DNT", "dnt", "DNT"))
+SIGNALS = (("HTTP_SEC_GPC", Reason.GPC, "Sec-GPC"), ("HTTP_DNT", Reason.DNT, "DNT"))
 
 
 def ask_consent(site: Site | None, environ: Mapping[str, Any]) -> None:
@@ -54,7 +57,7 @@ def limit_rejected(address: str | None, rates: RateLimiter, count: int = 0) -> N
     wait = rates.count(REJECTED, address or "", count, REJECTED_A_MINUTE)
     if wait:
         why = "Too many rejected requests from one address: check its trackingId and Origin"
-        raise RequestRejected(429, "rate_limit", why, retry_after=wait)
+        raise RequestRejected(429, Reason.RATE_LIMIT, why, retry_after=wait)
 
 
 def apply_filters(
@@ -67,8 +70,8 @@ def apply_filters(
     wait = rates.wait(site, address or "", events)
     if wait:
         why = "Too many events from one address; behind a proxy, see GATEWAY_TRUSTED_PROXIES"
-        raise RequestRejected(429, "rate_limit", why, retry_after=wait)
+        raise RequestRejected(429, Reason.RATE_LIMIT, why, retry_after=wait)
     if is_bot(environ.get("HTTP_USER_AGENT", "")):
         metrics.BOTS.labels(site.key).inc(events)
         if site.drop_bots:
-            raise RequestRejected(204, "bot", "By its user agent this is a bot")
+            raise RequestRejected(204, Reason.BOT, "By its user agent this is a bot")

@@ -15,6 +15,7 @@ from gateway.observability.metrics import State
 from gateway.observability.readiness import Health
 from gateway.observability.redaction import Redactor
 from gateway.queues import QueueBackend, QueueError
+from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 from gateway.web.errors import RequestRejected
 
@@ -74,7 +75,7 @@ def _looked(look: Callable[[], Value]) -> Value:
         return run_in_threadpool(look)
     except (sqlite3.Error, OSError, QueueError) as error:
         raise RequestRejected(
-            503, "trail_unreadable", f"The trail can't be read now: {error}"
+            503, Reason.TRAIL_UNREADABLE, f"The trail can't be read now: {error}"
         ) from None
 
 

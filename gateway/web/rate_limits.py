@@ -21,6 +21,7 @@ from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from gateway.observability import logs
+from gateway.reasons import Reason
 from gateway.sites import Site
 
 MEMORY = "memory://"
@@ -61,7 +62,7 @@ class RateLimiter:
                 return self._wait(self._shared, item, whose, cost)
             except StorageError as error:  # never a reason to refuse events
                 self._shared_from = self._clock() + REDIS_PAUSE
-                self._repeats.say("rate_limit_storage", str(error.storage_error))
+                self._repeats.say(Reason.RATE_LIMIT_STORAGE, str(error.storage_error))
         return self._wait(self._own, item, whose, cost)
 
     def _wait(

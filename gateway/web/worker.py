@@ -26,6 +26,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from werkzeug import exceptions
 
 from gateway.observability import logs
+from gateway.reasons import Reason
 from gateway.web import open_files
 
 SPARE = 0.1  # of the connections, which those that were told to go may still hold
@@ -120,7 +121,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def make_room(self, error: OSError) -> None:
         """Part with the connection that has been waited for longest, and log why."""
-        self._repeats.say("out_of_files", f"A connection could not be accepted: {error.strerror}")
+        self._repeats.say(
+            Reason.OUT_OF_FILES, f"A connection could not be accepted: {error.strerror}"
+        )
         if self._waiting:
             self._part_with(next(iter(self._waiting)), SHUT_RDWR)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gateway.events.strict_json import storable
 from gateway.queues import Delivery, QueueBackend, Record, Rejection
+from gateway.reasons import Reason
 
 LONGEST = 256  # characters of an ID that is kept
 PAYLOAD = 16 << 10  # characters of a refused event that is kept
@@ -62,7 +63,7 @@ def stored(records: Sequence[Record], new: Sequence[bool], at: float) -> Iterato
         if is_new:
             yield _step(record, at, "queued", since=record.received_at)
         else:
-            yield _step(record, at, "dropped", since=record.received_at, reason="duplicate")
+            yield _step(record, at, "dropped", since=record.received_at, reason=Reason.DUPLICATE)
 
 
 def refused(

@@ -17,6 +17,7 @@ from gateway.observability.history import EventHistory, history_file
 from gateway.observability.history.steps import Depth, Request, Row, Step
 from gateway.observability.logs import RateLimitedLogger
 from gateway.observability.redaction import MASK, Redactor
+from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 
 WRITE_EVERY = 0.2  # seconds
@@ -79,7 +80,7 @@ class HistoryWriter(EventHistory):
             lost, error = run_in_threadpool(self._write)
             metrics.HISTORY_LOST.inc(lost)
             if lost and error is not None:
-                self._repeats.say("trail_lost", f"{lost} steps: {error}", "the inspector")
+                self._repeats.say(Reason.TRAIL_LOST, f"{lost} steps: {error}", "the inspector")
 
     def _write(self) -> tuple[int, Exception | None]:
         """Write what has been noted and trim the file; return how much is lost, and why."""

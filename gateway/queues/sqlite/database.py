@@ -14,6 +14,7 @@ from gateway.queues import QueueUnavailable
 from gateway.queues.sqlite import schema, wal
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import Gate
+from gateway.reasons import Reason
 
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
@@ -41,7 +42,7 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             self.close()
             failure = unavailable(error)
-            if failure.reason == "damaged":
+            if failure.reason == Reason.DAMAGED:
                 with suppress(OSError):
                     self._gate.damage_note.touch()
             raise failure from error
@@ -69,12 +70,12 @@ class Database:
                     return
             db.execute("ROLLBACK")
             if time.monotonic() > deadline:
-                raise QueueUnavailable("busy", "the queue's log is being folded")
+                raise QueueUnavailable(Reason.BUSY, "the queue's log is being folded")
 
     def require_sound(self) -> None:
         """Raise QueueUnavailable where any process has met damage since the last repair."""
         if self._gate.damage_note.exists():
-            raise QueueUnavailable("damaged", f"{self.path}: somebody met damage in it")
+            raise QueueUnavailable(Reason.DAMAGED, f"{self.path}: somebody met damage in it")
 
     def connection(self) -> sqlite3.Connection:
         """The open connection to the file that the path names now."""
@@ -151,7 +152,9 @@ class Database:
         deadline = time.monotonic() + BUSY_SECONDS
         while not self.truncate_wal():
             if time.monotonic() > deadline:
-                raise QueueUnavailable("busy", "the log still holds what was deleted: try again")
+                raise QueueUnavailable(
+                    Reason.BUSY, "the log still holds what was deleted: try again"
+                )
             time.sleep(LOOK_MS / 1000)
 
     def _checkpoint(self, mode: str) -> bool:

@@ -5,34 +5,37 @@ from __future__ import annotations
 import errno
 
 from gateway.queues import QueueUnavailable
+from gateway.reasons import Reason
 
 # SQLite's extended error names, by their beginnings → our reason codes.
 REASONS = {
-    "SQLITE_FULL": "disk_full",
-    "SQLITE_READONLY": "read_only",
-    "SQLITE_BUSY": "busy",
-    "SQLITE_CORRUPT": "damaged",
-    "SQLITE_NOTADB": "damaged",
-    "SQLITE_CANTOPEN": "cannot_open",
+    "SQLITE_FULL": Reason.DISK_FULL,
+    "SQLITE_READONLY": Reason.READ_ONLY,
+    "SQLITE_BUSY": Reason.BUSY,
+    "SQLITE_CORRUPT": Reason.DAMAGED,
+    "SQLITE_NOTADB": Reason.DAMAGED,
+    "SQLITE_CANTOPEN": Reason.CANNOT_OPEN,
 }
 # The same for what the operating system says of the folder, by errno.
 OS_REASONS = {
-    errno.ENOSPC: "disk_full",
-    errno.EDQUOT: "disk_full",
-    errno.EROFS: "read_only",
-    errno.EACCES: "read_only",
-    errno.EPERM: "read_only",
-    errno.ENOENT: "cannot_open",
-    errno.ENOTDIR: "cannot_open",
-    errno.EISDIR: "cannot_open",
-    errno.EEXIST: "cannot_open",
+    errno.ENOSPC: Reason.DISK_FULL,
+    errno.EDQUOT: Reason.DISK_FULL,
+    errno.EROFS: Reason.READ_ONLY,
+    errno.EACCES: Reason.READ_ONLY,
+    errno.EPERM: Reason.READ_ONLY,
+    errno.ENOENT: Reason.CANNOT_OPEN,
+    errno.ENOTDIR: Reason.CANNOT_OPEN,
+    errno.EISDIR: Reason.CANNOT_OPEN,
+    errno.EEXIST: Reason.CANNOT_OPEN,
 }
 
 
 def unavailable(error: Exception) -> QueueUnavailable:
     """A failure of SQLite or of the file system, with its reason code."""
     if isinstance(error, OSError):
-        return QueueUnavailable(OS_REASONS.get(error.errno or 0, "io_error"), str(error))
+        return QueueUnavailable(OS_REASONS.get(error.errno or 0, Reason.IO_ERROR), str(error))
     name = getattr(error, "sqlite_errorname", "")
-    reason = next((code for start, code in REASONS.items() if name.startswith(start)), "io_error")
+    reason = next(
+        (code for start, code in REASONS.items() if name.startswith(start)), Reason.IO_ERROR
+    )
     return QueueUnavailable(reason, f"SQLite: {error}")

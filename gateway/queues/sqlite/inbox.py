@@ -12,6 +12,7 @@ from gateway.queues import QueueFull, QueueUnavailable, Record, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.schema import INSERT, seen_tables
+from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 
 # Of log, from which the web end folds it into the file, as there seems to be no forwarder.
@@ -101,9 +102,9 @@ class SqliteInbox:
 def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> None:
     """Raise QueueFull where a limit is reached."""
     if database.is_full(max_bytes):
-        raise QueueFull("queue_full", f"the queue has reached {max_bytes} bytes")
+        raise QueueFull(Reason.QUEUE_FULL, f"the queue has reached {max_bytes} bytes")
     if database.free_bytes() < min_free_bytes:
-        raise QueueFull("disk_reserve", f"less than {min_free_bytes} bytes of disk free")
+        raise QueueFull(Reason.DISK_RESERVE, f"less than {min_free_bytes} bytes of disk free")
 
 
 def _marked(db: sqlite3.Connection, now: str, before: str, record: Record) -> Record | None:

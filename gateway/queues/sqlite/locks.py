@@ -14,6 +14,7 @@ from typing import IO
 
 from gateway import file_permissions
 from gateway.queues import ForwarderStatus, QueueUnavailable
+from gateway.reasons import Reason
 
 
 class Gate:
@@ -38,7 +39,7 @@ class Gate:
         """Use the file. Raises QueueUnavailable while it is being repaired."""
         with _opened(self._read) as file:
             if not _locked(file, fcntl.LOCK_SH) or self.repair_note.exists():
-                raise QueueUnavailable("repairing", "the queue's file is being repaired")
+                raise QueueUnavailable(Reason.REPAIRING, "the queue's file is being repaired")
             yield
 
     @contextmanager
@@ -64,7 +65,7 @@ class Gate:
         with _opened(self._read) as file:
             while not _locked(file, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
-                    raise QueueUnavailable("busy", "the queue's file is in use")
+                    raise QueueUnavailable(Reason.BUSY, "the queue's file is in use")
                 time.sleep(0.01)
             yield
 
@@ -113,7 +114,7 @@ class ForwarderLock:
         try:
             file = _opened(self._path)
         except OSError as error:
-            raise QueueUnavailable("cannot_open", str(error)) from error
+            raise QueueUnavailable(Reason.CANNOT_OPEN, str(error)) from error
         if not _locked(file, fcntl.LOCK_EX):
             file.close()
             return False

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from gateway.queues import QueueUnavailable, Record
+from gateway.reasons import Reason
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -67,7 +68,7 @@ def version(db: sqlite3.Connection, path: Path) -> int:
     found: int = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA_VERSION:
         raise QueueUnavailable(
-            "newer_version",
+            Reason.NEWER_VERSION,
             f"{path} has version {found} of the format; this program knows {SCHEMA_VERSION}",
         )
     return found

@@ -7,6 +7,7 @@ import json
 from gateway.queues import QueueError, QueueUnavailable, Status
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.receiver import redrive_target
+from gateway.reasons import Reason
 
 DEAD_SUFFIX = "-dead"
 ATTRIBUTES = {
@@ -44,7 +45,7 @@ def dead_letter_url(url: str, dead_letters: str | None) -> str:
         dead_letters = redrive_target(url, answer.get("Attributes", {}))
     if dead_letters is None:
         raise QueueUnavailable(
-            "sqs_no_dead_letters",
+            Reason.SQS_NO_DEAD_LETTERS,
             "GATEWAY_DEAD_LETTER_QUEUE is not set, and the queue has no redrive target",
         )
     return dead_letters

@@ -25,27 +25,28 @@ from botocore.exceptions import (
 )
 
 from gateway.queues import QueueUnavailable
+from gateway.reasons import Reason
 
 CONNECT_SECONDS, READ_SECONDS = 1.0, 3.0
 AWS_HOST = re.compile(r"(?:sqs|queue)\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.")
 
 # Part of an AWS error code → our reason code. The first match counts.
 REASONS = {
-    "NonExistentQueue": "sqs_missing",
-    "QueueDoesNotExist": "sqs_missing",
-    "Throttl": "sqs_throttled",
-    "TooManyRequests": "sqs_throttled",
-    "RequestLimitExceeded": "sqs_throttled",
-    "SlowDown": "sqs_throttled",
-    "OverLimit": "sqs_throttled",
-    "AccessDenied": "sqs_denied",
-    "Credential": "sqs_denied",
-    "Token": "sqs_denied",
-    "Signature": "sqs_denied",
-    "Unauthorized": "sqs_denied",
-    "NotAuthorized": "sqs_denied",
-    "ReceiptHandle": "sqs_receipt",
-    "MessageNotInflight": "sqs_receipt",
+    "NonExistentQueue": Reason.SQS_MISSING,
+    "QueueDoesNotExist": Reason.SQS_MISSING,
+    "Throttl": Reason.SQS_THROTTLED,
+    "TooManyRequests": Reason.SQS_THROTTLED,
+    "RequestLimitExceeded": Reason.SQS_THROTTLED,
+    "SlowDown": Reason.SQS_THROTTLED,
+    "OverLimit": Reason.SQS_THROTTLED,
+    "AccessDenied": Reason.SQS_DENIED,
+    "Credential": Reason.SQS_DENIED,
+    "Token": Reason.SQS_DENIED,
+    "Signature": Reason.SQS_DENIED,
+    "Unauthorized": Reason.SQS_DENIED,
+    "NotAuthorized": Reason.SQS_DENIED,
+    "ReceiptHandle": Reason.SQS_RECEIPT,
+    "MessageNotInflight": Reason.SQS_RECEIPT,
 }
 
 
@@ -68,7 +69,7 @@ class Queue:
             answer: Mapping[str, Any] = getattr(self._opened(), operation)(**parameters)
         except (BotoCoreError, ClientError) as error:
             failure = _failure(error)
-            if failure.reason in ("sqs_denied", "aws_setup"):
+            if failure.reason in (Reason.SQS_DENIED, Reason.AWS_SETUP):
                 self._client = None  # the next attempt reads AWS's set-up anew
             raise failure from error
         return answer
@@ -84,7 +85,7 @@ class Queue:
             return [error] * len(entries)
         failed = {entry["Id"]: _refusal(entry) for entry in answer.get("Failed", ())}
         confirmed = {entry["Id"] for entry in answer.get("Successful", ())}
-        unsaid = QueueUnavailable("sqs_failed", "SQS did not say what became of an entry")
+        unsaid = QueueUnavailable(Reason.SQS_FAILED, "SQS did not say what became of an entry")
         return [
             None if entry["Id"] in confirmed else failed.get(entry["Id"], unsaid)
             for entry in numbered
@@ -126,12 +127,12 @@ def _failure(error: BotoCoreError | ClientError) -> QueueUnavailable:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return QueueUnavailable(_reason(code, status), f"SQS: {error}")
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-        return QueueUnavailable("sqs_timeout", f"SQS: {error}")
+        return QueueUnavailable(Reason.SQS_TIMEOUT, f"SQS: {error}")
     if isinstance(error, NoCredentialsError):
-        return QueueUnavailable("sqs_denied", f"SQS: {error}")
+        return QueueUnavailable(Reason.SQS_DENIED, f"SQS: {error}")
     if isinstance(error, ConnectionError | HTTPClientError):
-        return QueueUnavailable("sqs_unreachable", f"SQS: {error}")
-    return QueueUnavailable("aws_setup", f"SQS: {error}")
+        return QueueUnavailable(Reason.SQS_UNREACHABLE, f"SQS: {error}")
+    return QueueUnavailable(Reason.AWS_SETUP, f"SQS: {error}")
 
 
 def _refusal(entry: Mapping[str, Any]) -> QueueUnavailable:
@@ -145,5 +146,5 @@ def _reason(code: str, status: int) -> str:
         if part in code:
             return reason
     if status == 429:
-        return "sqs_throttled"
-    return "sqs_denied" if status in (401, 403) else "sqs_failed"
+        return Reason.SQS_THROTTLED
+    return Reason.SQS_DENIED if status in (401, 403) else Reason.SQS_FAILED

@@ -15,6 +15,7 @@ from typing import Any
 from gateway.queues import DeadLetter, QueueUnavailable, Record, Rejection
 from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import Queue
+from gateway.reasons import Reason
 
 POLL_SECONDS = 1  # any waiting makes SQS ask all of its servers
 SCAN_SECONDS = 120  # for which letters that are listed are kept from others
@@ -35,7 +36,7 @@ class DeadLetterWriter:
         """Store each; what went wrong with it, or None."""
         if self._queue is None:
             why = "no GATEWAY_DEAD_LETTER_QUEUE is set, and the queue has no redrive target"
-            return [QueueUnavailable("sqs_no_dead_letters", why)] * len(burials)
+            return [QueueUnavailable(Reason.SQS_NO_DEAD_LETTERS, why)] * len(burials)
         return send(self._queue, [_entry(burial, now) for burial in burials])
 
 

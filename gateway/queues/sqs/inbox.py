@@ -11,6 +11,7 @@ from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.message_format import Chunk, Message
+from gateway.reasons import Reason
 
 DOUBT_SECONDS = 15.0  # after a failure, for which `check` reports it
 
@@ -61,7 +62,7 @@ class SqsInbox:
             for message, verdict in zip(call, outcome, strict=True):
                 for number in message.chunks:
                     verdicts[number] = verdict
-            lost = next((one for one in outcome if one and one.reason == "sqs_timeout"), None)
+            lost = next((one for one in outcome if one and one.reason == Reason.SQS_TIMEOUT), None)
         if None in verdicts:
             self._failure = None
         elif verdicts and verdicts[0]:
@@ -71,7 +72,7 @@ class SqsInbox:
     def _send(self, messages: Sequence[Message]) -> list[Verdict]:
         """Make one call; retry failed entries once, unless they timed out."""
         verdicts = self._queue.batch("send_message_batch", _entries(messages))
-        again = [n for n, one in enumerate(verdicts) if one and one.reason != "sqs_timeout"]
+        again = [n for n, one in enumerate(verdicts) if one and one.reason != Reason.SQS_TIMEOUT]
         if again:
             entries = _entries([messages[number] for number in again])
             for number, verdict in zip(

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from gateway.queues import QueueUnavailable, Record
+from gateway.reasons import Reason
 
 VERSION = 1
 ENTRIES = 10  # in one batch call, SQS's maximum
@@ -58,7 +59,9 @@ def chunks(records: Iterable[Record]) -> list[Chunk]:
             if len(row) > MESSAGE_BYTES:  # the received text may be far longer than what is sent
                 row = _row(record._replace(received=None))
             if len(row) > MESSAGE_BYTES:
-                raise QueueUnavailable("sqs_too_large", "an event is longer than an SQS message")
+                raise QueueUnavailable(
+                    Reason.SQS_TOO_LARGE, "an event is longer than an SQS message"
+                )
             if rows and size + len(row) > MESSAGE_BYTES:
                 written.append(Chunk(site, ",".join(rows)))
                 rows, size = [], 0

@@ -20,6 +20,7 @@ from gateway.queues.sqs import dead_letters, message_format
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.in_flight import InFlight, Message
 from gateway.queues.sqs.receiver import Receiver
+from gateway.reasons import Reason
 
 WAITING = 1000  # records that wait for room here, from which no more are received
 HOLD_SECONDS = 5.0  # for which records of a site without room are held before they go back
@@ -145,7 +146,7 @@ class SqsOutbox:
             except message_format.UnknownMessageFormat as error:
                 self.foreign += 1
                 log.debug("message %s: %s", name, error)
-                self._trouble = QueueUnavailable("sqs_foreign", f"message {name}: {error}")
+                self._trouble = QueueUnavailable(Reason.SQS_FOREIGN, f"message {name}: {error}")
                 continue
             if not records:
                 self._done[name] = Message(name, receipt, lapses, records, {})
@@ -213,7 +214,7 @@ class SqsOutbox:
         entries = [{"ReceiptHandle": message.receipt} for message in messages]
         failures = self._batches("delete_message_batch", entries)
         for message, failure in zip(messages, failures, strict=True):
-            if failure is None or failure.reason == "sqs_receipt":  # else it is received again
+            if failure is None or failure.reason == Reason.SQS_RECEIPT:  # else it is received again
                 del self._done[message.id]
             else:
                 self._trouble = failure
@@ -237,7 +238,7 @@ class SqsOutbox:
         for (message, seconds), failure in zip(messages, failures, strict=True):
             if failure is None:
                 message.lapses = started + seconds
-            elif failure.reason == "sqs_receipt":  # another forwarder may have it
+            elif failure.reason == Reason.SQS_RECEIPT:  # another forwarder may have it
                 message.lapses = float("inf")
             else:
                 self._trouble = failure

@@ -20,6 +20,7 @@ from typing import Any
 from gateway.queues import QueueUnavailable
 from gateway.queues.sqs import message_format
 from gateway.queues.sqs.client import READ_SECONDS, Queue
+from gateway.reasons import Reason
 
 POLL_SECONDS = 20  # of a long poll while there is nothing to do, SQS's maximum
 BUSY_POLL_SECONDS = 1  # otherwise: a long poll at the end would receive what we give back
@@ -45,7 +46,7 @@ def read_terms(main: Queue, dead_letters: str | None) -> Terms:
         names = ["VisibilityTimeout", "RedrivePolicy"]
         answer = main.call("get_queue_attributes", AttributeNames=names)
     except QueueUnavailable as error:
-        if error.reason != "sqs_denied":
+        if error.reason != Reason.SQS_DENIED:
             raise
         return Terms(UNKNOWN_LEASE, dead_letters)
     attributes = answer.get("Attributes", {})
