@@ -118,7 +118,8 @@ def visit(shop: Shop, gateway: Gateway, browser: Chrome) -> Iterator[Callable[..
         return browser
 
     yield opened
-    browser.execute_script("localStorage.clear()")
+    # While it lives, a page would bring back what it has stored.
+    browser.execute_script("if (window.pz) pz('consent', 'denied'); localStorage.clear()")
     browser.delete_all_cookies()
 
 

@@ -142,28 +142,6 @@ def meet_silence_and_leave(visit: Visit) -> Steps:
     yield from returns(visit)
 
 
-def meet_silence_in_another_tab(visit: Visit) -> Steps:
-    """What a living tab has sent and not heard of, no other tab sends.
-
-    The clocks see to it that the lease does not run out meanwhile, however slow the machine is.
-    """
-    yield from opens(visit)
-    visit.lane.fault = Fault("hang")
-    visit.track(10)
-    yield 1.0
-    visit.run("const now = Date.now(); Date.now = () => now")
-    visit.lane.fault = None
-    yield from opens(visit, ahead=-LATER)
-    visit.track(2)
-    yield lambda: visit.posts() >= 1
-    yield 5.0  # it has asked
-    assert visit.posts() == 1, "it has sent what the other tab waits for"
-    assert visit.run("return outbox()") == 10
-    visit.close()
-    visit.close()
-    yield from returns(visit)
-
-
 def meet_silence(visit: Visit) -> Steps:
     """The request is never answered: it is given up with its lease."""
     yield from opens(visit)
@@ -390,7 +368,6 @@ ALL = (
     meet_429,
     meet_429_and_leave,
     meet_silence_and_leave,
-    meet_silence_in_another_tab,
     meet_silence,
     lose_the_answer,
     lose_the_answer_and_leave,
