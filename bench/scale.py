@@ -57,7 +57,7 @@ def _run(pool: multiprocessing.pool.Pool, size: int) -> dict[str, float]:
 
 def fold(path: Path) -> None:
     """Leave all of it in the file itself, as an idle forwarder does."""
-    Database(path, "FULL").require_truncated_wal()
+    Database(path, "FULL").require_truncated_wal("the log is in use")
 
 
 def _worker_memory(folder: Path) -> float:

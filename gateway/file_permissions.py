@@ -17,6 +17,34 @@ def opener(path: str, flags: int) -> int:
     return os.open(path, flags, MODE)
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, so that they survive a loss of power."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make durable which files a folder has, and under which names."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file: after a loss of power it is complete, or as it was before."""
+    draft = path.with_name(f"{path.name}.new")
+    with open(draft, "w", encoding="utf-8", opener=opener) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
 def create(path: Path) -> None:
     """Create an empty database file if there is none; SQLite gives its WAL the same permissions.
 

@@ -175,7 +175,10 @@ class Forwarder:
         outcome = SendResult(site, self._clock())
         fresh = []
         for item in run:
-            if now - item.record.received_at <= self._max_age:
+            if item.is_damaged:
+                why = "its content is not what was stored"
+                self._buried.append(outcome.bury(item, Reason.DAMAGED, why))
+            elif now - item.record.received_at <= self._max_age:
                 fresh.append(item)
             else:
                 why = f"not delivered within {self._max_age:.0f} s"

@@ -31,11 +31,15 @@ class Record(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A record that the forwarder has taken."""
+    """A record that the forwarder has taken.
+
+    One that is damaged differs from what was stored, and is never sent.
+    """
 
     handle: int  # identifies it when it is settled
     record: Record
     attempts: int  # calls that it has been in
+    is_damaged: bool = False
 
 
 class Release(NamedTuple):

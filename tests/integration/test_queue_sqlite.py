@@ -32,7 +32,7 @@ from gateway.queues import (
 )
 from gateway.queues.registry import find_queue
 from gateway.queues.session_scheduler import SessionScheduler
-from gateway.queues.sqlite import database, wal
+from gateway.queues.sqlite import busy, wal
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.dead_letters import find, forget, status
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
@@ -457,15 +457,15 @@ def test_a_log_that_is_folded_does_not_make_the_queue_full(backend, monkeypatch)
 
 
 def test_a_log_that_is_to_go_but_can_not_is_no_success(backend, monkeypatch):
-    monkeypatch.setattr("gateway.queues.sqlite.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.queues.sqlite.busy.BUSY_SECONDS", 0.05)
     backend.inbox().put([record()])
     database = Database(backend.path, "FULL")
     with closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM queue").fetchone()
         with pytest.raises(QueueUnavailable, match="still holds what was deleted"):
-            database.require_truncated_wal()
-    database.require_truncated_wal()
+            database.require_truncated_wal("it still holds what was deleted")
+    database.require_truncated_wal("in use")
     assert wal.file_size(backend.path) == 0
     database.close()
 
@@ -487,7 +487,7 @@ def test_a_log_is_never_folded_beside_a_writer(backend):
     seen: list[str] = []
 
     def fold() -> None:
-        folder.require_truncated_wal()
+        folder.require_truncated_wal("in use")
         seen.append("folded")
 
     with writer.transaction() as db:
@@ -534,7 +534,7 @@ def test_a_writer_waits_for_one_that_recovers_the_log(backend):
                 raise error
             return real.execute(statement)
 
-    database._begin(Recovering(), time.monotonic() + 5)
+    busy.begin(Recovering(), time.monotonic() + 5)
     assert real.in_transaction
     real.execute("ROLLBACK")
 

@@ -7,19 +7,28 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from gateway import file_permissions
 from gateway.queues import QueueUnavailable
 from gateway.queues.sqlite import schema, wal
+from gateway.queues.sqlite.busy import (
+    BUSY_SECONDS,
+    begin,
+    folded,
+    insist,
+    is_busy,
+    patiently,
+)
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import Gate
+from gateway.queues.sqlite.rows import decode
 from gateway.reasons import Reason
 
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
                 FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
-BUSY_SECONDS = 5.0  # to wait for other writers
-LOOK_MS = 1  # between looks whether they are done, before a transaction
+REPLACED = "files of the queue were deleted or replaced while in use"
 
 
 class Database:
@@ -30,7 +39,8 @@ class Database:
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
         self._gate = Gate(path)
-        self._inode = 0
+        self._files = (0, 0, 0)
+        self._had_error = False  # where it can't be noted beside the file
         self.openings = 0  # how often the file, or another in its place, was opened
 
     @contextmanager
@@ -39,13 +49,21 @@ class Database:
         try:
             with self._gate.open():
                 yield self.connection()
-        except (sqlite3.Error, OSError) as error:
-            self.close()
+        except (sqlite3.Error, OSError, UnicodeError) as error:
             failure = unavailable(error)
-            if failure.reason == Reason.DAMAGED:
-                with suppress(OSError):
-                    self._gate.damage_note.touch()
+            self._note(failure, error)
+            self.close()
             raise failure from error
+
+    def _note(self, failure: QueueUnavailable, error: Exception) -> None:
+        """Let all processes know of a fault that another one may not meet."""
+        if failure.reason == Reason.DAMAGED:
+            with suppress(OSError):
+                self._gate.damage_note.touch()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+            self._had_error = True
+            with suppress(OSError):
+                self._gate.error_note.touch()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -58,14 +76,30 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+        self.require_durable()
+
+    def require_durable(self) -> None:
+        """Raise QueueUnavailable where what is committed may not be on disk.
+
+        That is since an input or output error, until all of the log is in the file.
+        """
+        if self._synchronous != "FULL":
+            return
+        if self._had_error or self._gate.error_note.exists():
+            self.require_truncated_wal(
+                "what was written after an input or output error is not on disk yet"
+            )
 
     @contextmanager
     def _turn_to_write(self, db: sqlite3.Connection) -> Iterator[None]:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
-            _begin(db, deadline)
+            begin(db, deadline)
             with self._gate.writing() as may_write:
                 if may_write:
+                    if self._is_replaced():  # the frames would stand in a log that nobody reads
+                        db.execute("ROLLBACK")
+                        raise QueueUnavailable(Reason.CANNOT_OPEN, REPLACED)
                     yield
                     return
             db.execute("ROLLBACK")
@@ -79,12 +113,30 @@ class Database:
 
     def connection(self) -> sqlite3.Connection:
         """The open connection to the file that the path names now."""
-        if self._connection is None or self._inode != self._inode_now():
+        if self._connection is None or self._is_replaced():
+            self._rescue_log()
             self.close()
             self._connection = self._open()
-            self._inode = self._inode_now()
+            self._files = self._files_now()
+            if 0 in self._files:  # another connection of this process keeps deleted ones open
+                self.close()
+                raise QueueUnavailable(Reason.CANNOT_OPEN, REPLACED)
             self.openings += 1
         return self._connection
+
+    def _is_replaced(self) -> bool:
+        """Return whether the open files are no longer those that the path names."""
+        return self._connection is not None and self._files != self._files_now()
+
+    def _rescue_log(self) -> None:
+        """Carry over what stands in a log that was deleted: while it is open, it is there.
+
+        Not where the new log has something: then somebody else has carried it over.
+        """
+        if self._connection is None or self._files[0] != _inode(self.path):
+            return
+        if self._files[1] != _inode(f"{self.path}-wal") and wal.file_size(self.path) == 0:
+            patiently(partial(self._fold, self._connection, "TRUNCATE"), REPLACED)
 
     def exists(self) -> bool:
         """Whether there is a file to look into. Raises QueueUnavailable where that can't be told.
@@ -92,7 +144,7 @@ class Database:
         Who only looks asks first: the file that it made would be its own, and keep the service out.
         """
         try:  # for a while a file in repair is not there
-            return self._inode_now() > 0 or self._gate.repair_note.exists()
+            return _inode(self.path) > 0 or self._gate.repair_note.exists()
         except OSError as error:
             raise unavailable(error) from error
 
@@ -147,34 +199,32 @@ class Database:
         """Checkpoint all of the log and give its space back; not where anybody is in the way."""
         return wal.file_size(self.path) == 0 or self._checkpoint("TRUNCATE")
 
-    def require_truncated_wal(self) -> None:
+    def require_truncated_wal(self, why: str) -> None:
         """The same, as soon as nobody is. Raises QueueUnavailable where that takes too long."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while not self.truncate_wal():
-            if time.monotonic() > deadline:
-                raise QueueUnavailable(
-                    Reason.BUSY, "the log still holds what was deleted: try again"
-                )
-            time.sleep(LOOK_MS / 1000)
+        patiently(partial(self._checkpoint, "TRUNCATE"), why)
 
     def _checkpoint(self, mode: str) -> bool:
         """Whether all of the log was folded, which is tried once."""
         with self.reading() as db:
-            try:
-                _begin(db, deadline=0.0)  # so that nobody begins to write
-                with self._gate.folding() as may_fold:
-                    db.execute("ROLLBACK")
-                    return may_fold and _folded(db, mode)
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-                return False
+            return self._fold(db, mode)
 
-    def _inode_now(self) -> int:
+    def _fold(self, db: sqlite3.Connection, mode: str) -> bool:
         try:
-            return os.stat(self.path).st_ino
-        except FileNotFoundError:
-            return 0
+            begin(db, deadline=0.0)  # so that nobody begins to write
+            with self._gate.folding() as may_fold:
+                db.execute("ROLLBACK")
+                done = may_fold and folded(db, mode)
+                if done and mode == "TRUNCATE":  # nobody writes meanwhile, who may note another
+                    self._had_error = False
+                    self._gate.error_note.unlink(missing_ok=True)
+                return done
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            return False
+
+    def _files_now(self) -> tuple[int, int, int]:
+        return _inode(self.path), _inode(f"{self.path}-wal"), _inode(f"{self.path}-shm")
 
     def _open(self) -> sqlite3.Connection:
         file_permissions.create(self.path)
@@ -183,10 +233,11 @@ class Database:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
+            db.text_factory = decode
+            deadline = time.monotonic() + BUSY_SECONDS
             if schema.version(db, self.path) == 0:  # a new file: each of these writes to it
-                deadline = time.monotonic() + BUSY_SECONDS
-                _insist(db, "PRAGMA auto_vacuum = INCREMENTAL", deadline)
-                _insist(db, "PRAGMA journal_mode = WAL", deadline)
+                insist(db, "PRAGMA auto_vacuum = INCREMENTAL", deadline)
+            insist(db, "PRAGMA journal_mode = WAL", deadline)  # a restored backup has none
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoint
             schema.fill(db, self.path)
@@ -196,43 +247,8 @@ class Database:
         return db
 
 
-def _begin(db: sqlite3.Connection, deadline: float) -> None:
-    """Become the only writer."""
-    _insist(db, "BEGIN IMMEDIATE", deadline)
-
-
-def _insist(db: sqlite3.Connection, statement: str, deadline: float) -> None:
-    """Execute it, and again while others are in the way.
-
-    SQLite by itself looks ever less often whether they are done, and not at all while a file that
-    is new to several processes gets its log.
-    """
-    with _busy_timeout(db, LOOK_MS):
-        while True:
-            try:
-                db.execute(statement)
-                return
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise
-
-
-def _folded(db: sqlite3.Connection, mode: str) -> bool:
-    with _busy_timeout(db, 0):
-        busy: int = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
-    return busy == 0
-
-
-@contextmanager
-def _busy_timeout(db: sqlite3.Connection, milliseconds: int) -> Iterator[None]:
-    """For a while, let SQLite wait for others no longer than that."""
-    db.execute(f"PRAGMA busy_timeout = {milliseconds}")
+def _inode(path: Path | str) -> int:
     try:
-        yield
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether others are in the way: with a write, or the recovery of a log."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0

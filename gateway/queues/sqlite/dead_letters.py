@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from gateway.queues import DeadLetter, Record, Status
+from gateway.queues import DeadLetter, QueueUnavailable, Record, Status
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.locks import read_status
-from gateway.queues.sqlite.schema import COLUMNS, INSERT
+from gateway.queues.sqlite.rows import as_found, is_whole, legible, moment
+from gateway.queues.sqlite.schema import COLUMNS, insert, oldest_at
+from gateway.reasons import Reason
 
 PAGE = 500  # dead letters read at a time, so that no reader keeps the log from being folded
 
@@ -31,8 +34,9 @@ class SqliteDeadLetters:
     def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
         """Put each letter's record into the queue again, and forget the letter: all or none."""
         with self._database.transaction() as db:
-            db.executemany(INSERT, [record for _, record in letters])
-            db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one, _ in letters])
+            for letter, record in letters:  # unless it was forgotten or replayed meanwhile
+                if db.execute("DELETE FROM dead WHERE id = ?", (int(letter.id),)).rowcount:
+                    insert(db, [record])
 
     def purge(self, letters: Collection[DeadLetter]) -> None:
         """Forget these for good."""
@@ -42,14 +46,25 @@ class SqliteDeadLetters:
     def _page(self, after: int) -> Sequence[DeadLetter]:
         if not self._database.exists():
             return []
-        query = f"""SELECT id, reason, message, attempts, died_at, {COLUMNS} FROM dead
+        query = f"""SELECT id, reason, message, attempts, died_at, checksum, {COLUMNS} FROM dead
                     WHERE id > ? ORDER BY id LIMIT ?"""
         with self._database.reading() as db:
             rows = db.execute(query, (after, PAGE)).fetchall()
-        return [
-            DeadLetter(str(id_), reason, message, attempts, died_at, Record(*values))
-            for id_, reason, message, attempts, died_at, *values in rows
-        ]
+        if [row[0] for row in rows] != sorted(row[0] for row in rows):
+            raise QueueUnavailable(Reason.DAMAGED, "the dead letters are out of order")
+        return [_letter(row) for row in rows]
+
+
+def _letter(row: Sequence[Any]) -> DeadLetter:
+    id_, reason, message, attempts, died_at, checksum, *values = row
+    record = Record(*values)
+    if is_whole(record, checksum):
+        why = legible(reason), legible(message)
+        return DeadLetter(str(id_), *why, attempts, moment(died_at), record)
+    found = as_found(record)
+    return DeadLetter(
+        str(id_), "damaged", "its content is not what was stored", 0, found.received_at, found
+    )
 
 
 def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
@@ -58,10 +73,13 @@ def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
     if not database.exists():
         return []
     with database.reading() as db:
-        query = f"SELECT {COLUMNS}, attempts FROM queue WHERE event_id = ?"
+        query = f"SELECT {COLUMNS}, checksum, attempts FROM queue WHERE event_id = ?"
         rows = db.execute(query, (event_id,)).fetchall()
     database.close()
-    return [(Record(*values), attempts) for *values, attempts in rows]
+    found = ((Record(*values), checksum, attempts) for *values, checksum, attempts in rows)
+    return [
+        (record, attempts) for record, checksum, attempts in found if is_whole(record, checksum)
+    ]
 
 
 def status(path: Path) -> Status:
@@ -72,11 +90,11 @@ def status(path: Path) -> Status:
     with database.reading() as db:
         (queued,) = db.execute("SELECT count(*) FROM queue").fetchone()
         (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
-        oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
+        oldest = oldest_at(db)
     database.close()
     condition, now = read_status(path), time.time()
     in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
-    age = None if oldest is None else max(0.0, now - oldest[0])
+    age = None if oldest is None else max(0.0, now - oldest)
     return Status(queued, in_flight, dead, age)
 
 
@@ -93,6 +111,6 @@ def forget(path: Path, site: str, user_id: str) -> tuple[int, int]:
             for table in ("queue", "dead")
         )
     counts = queued.rowcount, dead.rowcount
-    database.require_truncated_wal()  # which still has what was there
+    database.require_truncated_wal("the log still holds what was deleted: try again")
     database.close()
     return counts

@@ -34,6 +34,8 @@ def unavailable(error: Exception) -> QueueUnavailable:
     """A failure of SQLite or of the file system, with its reason code."""
     if isinstance(error, OSError):
         return QueueUnavailable(OS_REASONS.get(error.errno or 0, Reason.IO_ERROR), str(error))
+    if isinstance(error, UnicodeError):  # SQLite quotes what it finds in the file
+        return QueueUnavailable(Reason.DAMAGED, "SQLite: text in the file is not UTF-8")
     name = getattr(error, "sqlite_errorname", "")
     reason = next(
         (code for start, code in REASONS.items() if name.startswith(start)), Reason.IO_ERROR

@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.queues import QueueFull, QueueUnavailable, Record, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.schema import INSERT, seen_tables
+from gateway.queues.sqlite.schema import insert, seen_tables
 from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 
@@ -74,10 +74,11 @@ class SqliteInbox:
             max_bytes = self._max_bytes - self._max_bytes // EARLY
             early = self._min_free_bytes // EARLY + EARLY_BYTES
             _require_room(database, max_bytes, self._min_free_bytes + early)
+            database.require_durable()
             with suppress(_Undo), database.transaction() as db:
                 now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
                 _marked(db, now, before, PROBE)
-                db.execute(INSERT, PROBE)
+                insert(db, [PROBE])
                 raise _Undo
         finally:
             database.close()
@@ -91,7 +92,7 @@ class SqliteInbox:
         with database.transaction() as db:
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
             marked = [_marked(db, now, before, record) for record in records]
-            db.executemany(INSERT, filter(None, marked))
+            insert(db, filter(None, marked))
         self._unlooked += sum(len(record.event) for record in records)
         if looks:
             with suppress(QueueUnavailable):  # all is stored: whoever comes next meets it

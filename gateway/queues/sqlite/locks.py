@@ -16,6 +16,8 @@ from gateway import file_permissions
 from gateway.queues import ForwarderStatus, QueueUnavailable
 from gateway.reasons import Reason
 
+REPAIRING = "the queue's file is being repaired"
+
 
 class Gate:
     """Who may use the file, and when: all at any time, but for who repairs it or folds its log."""
@@ -28,6 +30,9 @@ class Gate:
         self.repair_note = Path(f"{path}-repair")
         # There where somebody met damage, which the forwarder by itself may never come upon.
         self.damage_note = Path(f"{path}-damage")
+        # There since an input or output error, until all of the log is in the file: what the
+        # system failed to write it may take for written, and a later fsync succeeds without it.
+        self.error_note = Path(f"{path}-io-error")
 
     def remove(self) -> None:
         """Leave no locks beside a file that is gone."""
@@ -37,10 +42,16 @@ class Gate:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Use the file. Raises QueueUnavailable while it is being repaired."""
+        self._require_no_repair()  # so that a repair does not wait for newcomers for ever
         with _opened(self._read) as file:
-            if not _locked(file, fcntl.LOCK_SH) or self.repair_note.exists():
-                raise QueueUnavailable(Reason.REPAIRING, "the queue's file is being repaired")
+            if not _locked(file, fcntl.LOCK_SH):
+                raise QueueUnavailable(Reason.REPAIRING, REPAIRING)
+            self._require_no_repair()
             yield
+
+    def _require_no_repair(self) -> None:
+        if self.repair_note.exists():
+            raise QueueUnavailable(Reason.REPAIRING, REPAIRING)
 
     @contextmanager
     def writing(self) -> Iterator[bool]:
@@ -75,7 +86,7 @@ def _opened(path: Path) -> IO[bytes]:
     try:
         return open(path, "ab", buffering=0, opener=file_permissions.opener)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        file_permissions.make_folder(path.parent)
         return open(path, "ab", buffering=0, opener=file_permissions.opener)
 
 
@@ -115,11 +126,15 @@ class ForwarderLock:
             file = _opened(self._path)
         except OSError as error:
             raise QueueUnavailable(Reason.CANNOT_OPEN, str(error)) from error
-        if not _locked(file, fcntl.LOCK_EX):
-            file.close()
-            return False
-        self._file = file
-        return True
+        try:
+            if _locked(file, fcntl.LOCK_EX):
+                self._file = file
+        except OSError as error:  # the file system has no locks
+            raise QueueUnavailable(Reason.CANNOT_OPEN, f"{self._path}: {error}") from error
+        finally:
+            if self._file is None:
+                file.close()
+        return self._file is not None
 
     def report(self, condition: ForwarderStatus) -> None:
         """Write beside the file how delivery is going: see `read_status`."""

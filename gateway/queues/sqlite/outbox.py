@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from gateway.queues import BATCH_RECORDS, Delivery, Record, Rejection, Release
+from gateway.queues import BATCH_RECORDS, Delivery, QueueUnavailable, Record, Rejection, Release
 from gateway.queues.session_scheduler import SessionScheduler
 from gateway.queues.sqlite import wal
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.recovery import repair
-from gateway.queues.sqlite.schema import COLUMNS, seen_tables
+from gateway.queues.sqlite.rows import as_found, checked, is_whole, legible
+from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, oldest_at, seen_tables
+from gateway.reasons import Reason
 
 AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms
@@ -21,17 +25,15 @@ CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the
 VACUUM_PAGES = 256
 # The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
 IT = "id = ? AND event_id = ?"
-BURY = f"""INSERT INTO dead ({COLUMNS}, reason, message, attempts, died_at)
-           SELECT {COLUMNS}, ?, ?, ?, ? FROM queue WHERE {IT}"""
+BURY = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
+           SELECT {COLUMNS}, checksum, ?, ?, ?, ? FROM queue WHERE {IT}"""
 AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
-# By session as well: a handle of a file that was replaced may be another one's in the new.
-THESE = f"""SELECT id, attempts, {COLUMNS} FROM queue
-            WHERE id IN ({", ".join("?" * BATCH_RECORDS)})
-            AND +site = ? AND session_id = ? ORDER BY id"""
+THESE = f"""SELECT id, attempts, checksum, {COLUMNS} FROM queue
+            WHERE id IN ({", ".join("?" * BATCH_RECORDS)}) ORDER BY id"""
 # The sites that have records, by hops from one to the next in the index.
 SITES = """WITH RECURSIVE hop(site) AS (
                SELECT min(site) FROM queue
-               UNION ALL
+               UNION  -- each once: where the index is damaged, hops may lead back
                SELECT (SELECT min(site) FROM queue WHERE site > hop.site) FROM hop
                WHERE hop.site IS NOT NULL
            ) SELECT site FROM hop WHERE site IS NOT NULL"""
@@ -70,6 +72,8 @@ class SqliteOutbox:
             with self._database.reading() as db:
                 self._follow_file()
                 for (site,) in db.execute(SITES).fetchall():
+                    if legible(site) != site:
+                        raise QueueUnavailable(Reason.DAMAGED, "the index of sites is not readable")
                     if (runs := room(site)) > 0:
                         self._look_ahead(db, site)
                     for _ in range(runs):
@@ -91,8 +95,12 @@ class SqliteOutbox:
         self._ballast.throw()
         self._database.checkpoint(CHECKPOINT_BYTES)  # makes the room that this takes
         with self._database.transaction() as db:
-            for taken, reason, message, attempts in buried:
-                db.execute(BURY, (reason, message, attempts, died_at, *_it(taken)))
+            for burial in buried:
+                taken, reason, message, attempts = burial
+                if taken.is_damaged:
+                    _bury_damaged(db, burial, died_at)
+                else:
+                    db.execute(BURY, (reason, message, attempts, died_at, *_it(taken)))
             gone = [*acked, *(burial.taken for burial in buried)]
             db.executemany(f"DELETE FROM queue WHERE {IT}", map(_it, gone))
             db.executemany(
@@ -107,8 +115,7 @@ class SqliteOutbox:
     def oldest_at(self) -> float | None:
         """When what waits longest was received, which is what came first."""
         with self._database.reading() as db:
-            oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
-        return None if oldest is None else float(oldest[0])
+            return oldest_at(db)
 
     def tidy(self) -> None:
         """Fold the log into the file, forget old marks, and give free pages back."""
@@ -160,7 +167,10 @@ class SqliteOutbox:
             if sessions >= AHEAD:
                 return
             found = db.execute(AFTER, (site, cursor, PAGE)).fetchall()
-            self._lines.add(site, found)
+            handles = [cursor, *(handle for handle, _ in found)]
+            if any(later <= earlier for earlier, later in pairwise(handles)):
+                raise QueueUnavailable(Reason.DAMAGED, f"the index of {site} is out of order")
+            self._lines.add(site, [(handle, legible(session)) for handle, session in found])
             if len(found) < PAGE:
                 return
 
@@ -169,11 +179,42 @@ class SqliteOutbox:
         while (waiting := self._lines.next(site)) is not None:
             session_id, handles = waiting
             ids = [*handles, *[None] * (BATCH_RECORDS - len(handles))]
-            rows = db.execute(THESE, (*ids, site, session_id)).fetchall()
-            self._lines.take(site, len(rows))  # not before they have been read: that may fail
-            if rows:
-                return [Delivery(row[0], Record(*row[2:]), row[1]) for row in rows]
+            rows = db.execute(THESE, ids).fetchall()
+            taken = (_taken(row, site, session_id) for row in rows)
+            run = [item for item in taken if _is_of(item, site, session_id)]
+            self._lines.take(site, len(run))  # not before they have been read: that may fail
+            if run:
+                return run
         return []
+
+
+def _taken(row: tuple[Any, ...], site: str, session_id: str) -> Delivery:
+    id_, attempts, checksum, *values = row
+    record = Record(*values)
+    if not is_whole(record, checksum):
+        found = as_found(record)._replace(site=site, session_id=session_id)
+        return Delivery(id_, found, 0, is_damaged=True)
+    return Delivery(id_, record, attempts if isinstance(attempts, int) else 0)
+
+
+def _is_of(item: Delivery, site: str, session_id: str) -> bool:
+    """Return whether a record is the session's: handles may be of a file that was replaced."""
+    if item.record.site != site:
+        raise QueueUnavailable(
+            Reason.DAMAGED, f"the index of {site} names a record of another site"
+        )
+    return item.record.session_id == session_id
+
+
+def _bury_damaged(db: sqlite3.Connection, burial: Rejection, died_at: float) -> None:
+    """Put what is left of a row among the dead letters, unless it is another one by now."""
+    handle = burial.taken.handle
+    query = f"SELECT checksum, {COLUMNS} FROM queue WHERE id = ?"
+    for checksum, *values in db.execute(query, (handle,)).fetchall():
+        if not is_whole(found := Record(*values), checksum):
+            letter = checked(as_found(found))
+            db.execute(INSERT_DEAD, (*letter, burial.reason, burial.message, 0, died_at))
+            db.execute("DELETE FROM queue WHERE id = ?", (handle,))
 
 
 def _it(item: Delivery) -> tuple[int, str]:

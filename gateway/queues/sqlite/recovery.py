@@ -11,22 +11,32 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import product
+from itertools import chain, count, product
 from pathlib import Path
+from re import escape, fullmatch
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from gateway import file_permissions
+from gateway.queues import Record
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import Gate
-from gateway.queues.sqlite.schema import COLUMNS, INSERT, SEEN_TABLES
+from gateway.queues.sqlite.rows import (
+    as_found,
+    checked,
+    is_whole,
+    legible,
+    moment,
+)
+from gateway.queues.sqlite.salvage import UNREADABLE, connect, readable
+from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, SEEN_TABLES, insert
+from gateway.reasons import Reason
 
+IN_USE = "somebody else uses the new file"
 PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
-DEAD_COLUMNS = f"{COLUMNS}, reason, message, attempts, died_at"
-INSERT_DEAD = f"INSERT INTO dead ({DEAD_COLUMNS}) VALUES ({', '.join('?' * 11)})"
+DEAD_COLUMNS = f"{COLUMNS}, checksum, reason, message, attempts, died_at"
 PAGE_BYTES, PAGE_COUNT = 4096, slice(28, 32)  # SQLite's default, and where the header counts them
-HOPS = 10_000  # ids after the last readable one, of which none can be read
-DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Recovery(NamedTuple):
@@ -46,14 +56,34 @@ def problems(path: Path, *, thorough: bool) -> list[str]:
     try:
         if not path.exists():
             return []
-        with closing(sqlite3.connect(path)) as db:
+        with closing(connect(path)) as db:
             check = "integrity_check" if thorough else "quick_check"
             found = [row[0] for row in db.execute(f"PRAGMA {check}(20)")]
-    except (sqlite3.Error, OSError) as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
-            raise unavailable(error) from error
-        return [f"{path}: {error}"]
+    except (sqlite3.Error, OSError, UnicodeError) as error:
+        failure = unavailable(error)
+        if failure.reason != Reason.DAMAGED:
+            raise failure from error
+        return [f"{path}: {failure}"]
     return [] if found == ["ok"] else [f"{path}: {line}" for line in found]
+
+
+def damaged_rows(path: Path) -> list[str]:
+    """Return in which tables rows are not as they were stored, and how many.
+
+    Raises QueueUnavailable where they can't be read.
+    """
+    database, found = Database(path, "FULL"), []
+    if not database.exists():
+        return []
+    for table in ("queue", "dead"):
+        with database.reading() as db:
+            rows = db.execute(f"SELECT checksum, {COLUMNS} FROM {table}")
+            damaged = sum(not is_whole(Record(*row[1:]), row[0]) for row in rows)
+        if damaged:
+            rows_are = "1 row is" if damaged == 1 else f"{damaged} rows are"
+            found.append(f"{path}: {rows_are} damaged in the table {table}")
+    database.close()
+    return found
 
 
 def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
@@ -69,17 +99,36 @@ def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     if not gate.repair_note.exists() and not problems(path, thorough=thorough):
         return None
     try:
+        _place_aside(gate, path, now)  # a note of which keeps newcomers out
         with gate.closed(PATIENCE_SECONDS):
-            if not gate.repair_note.exists():
-                moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
-                gate.repair_note.write_text(f"{path.name}.damaged-{moment}")
-            aside = path.with_name(gate.repair_note.read_text())
+            aside = _place_aside(gate, path, now)
             _set_aside(path, aside)
-            recovery = _carry_over(aside, path)
+            recovery = _carry_over(aside, path, now)
+            file_permissions.sync_folder(
+                path.parent
+            )  # the new file first, then no note of a repair
             gate.repair_note.unlink()
-    except (sqlite3.Error, OSError) as error:
+            file_permissions.sync_folder(path.parent)
+    except (sqlite3.Error, OSError, UnicodeError) as error:
         raise unavailable(error) from error
     return recovery
+
+
+def _place_aside(gate: Gate, path: Path, now: float) -> Path:
+    """Return under what name the damaged file is set aside, as the note says or will say.
+
+    A note that says nothing of use was cut short when written, before any file was moved.
+    """
+    with suppress(FileNotFoundError):
+        name = gate.repair_note.read_text(encoding="utf-8", errors="replace")
+        if fullmatch(rf"{escape(path.name)}\.damaged-[0-9-]+", name):
+            return path.with_name(name)
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+    first = path.with_name(f"{path.name}.damaged-{moment}")
+    others = (path.with_name(f"{first.name}-{number}") for number in count(2))
+    aside = next(one for one in chain([first], others) if not one.exists())
+    file_permissions.write_durably(gate.repair_note, aside.name)
+    return aside
 
 
 def _set_aside(path: Path, aside: Path) -> None:
@@ -89,19 +138,28 @@ def _set_aside(path: Path, aside: Path) -> None:
             source.rename(target)
 
 
-def _carry_over(aside: Path, path: Path) -> Recovery:
+def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
     """Fill a new file with what the old one still tells, and put it in place once complete."""
     fresh = path.with_name(f"{path.name}-recovered")
     for suffix in ("-wal", "-shm", ""):
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
     database = Database(fresh, "FULL")
     with database.reading():
-        database.require_truncated_wal()  # the schema
+        database.require_truncated_wal(IN_USE)  # the schema
     with _legible(aside, fresh) as old, database.transaction() as db:
-        queued = _insert(db, INSERT, _readable(old, "queue", COLUMNS))
-        dead = _insert(db, INSERT_DEAD, _readable(old, "dead", DEAD_COLUMNS))
+        queued = dead = 0
+        for *values, checksum in readable(old, "queue", f"{COLUMNS}, checksum"):
+            if is_whole(record := Record(*values), checksum):
+                insert(db, [record])
+                queued += 1
+            else:
+                damaged = ("damaged", "its content is not what was stored", 0, now)
+                db.execute(INSERT_DEAD, (*checked(as_found(record)), *damaged))
+                dead += 1
+        for row in readable(old, "dead", DEAD_COLUMNS):
+            dead += _insert_dead(db, row)
         _carry_marks(old, db)
-    database.require_truncated_wal()
+    database.require_truncated_wal(IN_USE)
     database.close()
     fresh.rename(path)
     Gate(fresh).remove()
@@ -130,61 +188,26 @@ def _legible(aside: Path, fresh: Path) -> Iterator[Path]:
 
 
 def _has_schema(path: Path) -> bool:
-    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as db:
+    with suppress(*UNREADABLE), closing(connect(path)) as db:
         return bool(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'queue'").fetchone())
     return False
 
 
 def _carry_marks(path: Path, db: sqlite3.Connection) -> None:
     """The marks of seen events, as far as they can be read from both ends."""
-    with closing(sqlite3.connect(path)) as old:
+    with closing(connect(path)) as old:
         for table, way in product(SEEN_TABLES, ("ASC", "DESC")):
-            with suppress(sqlite3.DatabaseError):
+            with suppress(*UNREADABLE):
                 marks = old.execute(f"SELECT mark FROM {table} ORDER BY mark {way}")
                 db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", marks)
 
 
-def _insert(db: sqlite3.Connection, statement: str, rows: Iterator[tuple[object, ...]]) -> int:
-    count = 0
-    for row in rows:
-        with suppress(sqlite3.IntegrityError):  # NULLs where damage has been
-            db.execute(statement, row)
-            count += 1
-    return count
-
-
-def _readable(path: Path, table: str, columns: str) -> Iterator[tuple[object, ...]]:
-    """Every row that can still be read, in the order of their ids."""
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA writable_schema = ON")  # else a file that was cut short is unreadable
-        for row_id in sorted(_ids(db, table)):
-            with suppress(sqlite3.DatabaseError):
-                query = f"SELECT {columns} FROM {table} WHERE id = ?"
-                yield from db.execute(query, (row_id,)).fetchall()
-
-
-def _ids(db: sqlite3.Connection, table: str) -> set[int]:
-    """The ids that table and indexes still name: from both ends, as each stops at the damage."""
-    found = set(_hops(db, table))
-    for way in (
-        f"SELECT id FROM {table} NOT INDEXED ORDER BY id DESC",
-        f"SELECT id FROM {table} INDEXED BY {table}_by_site",
-    ):
-        with suppress(sqlite3.DatabaseError):
-            for (row_id,) in db.execute(way):
-                found.add(row_id)
-    return found
-
-
-def _hops(db: sqlite3.Connection, table: str) -> Iterator[int]:
-    """The ids in the table, in order, and where a page is damaged, all that may be on it."""
-    way = f"SELECT id FROM {table} NOT INDEXED WHERE id > ? ORDER BY id"
-    at = readable = 0
-    while at - readable < HOPS:
-        with suppress(sqlite3.DatabaseError):
-            for (readable,) in db.execute(way, (at,)):
-                at = readable
-                yield at
-            return
-        at += 1
-        yield at
+def _insert_dead(db: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
+    *values, checksum, reason, message, attempts, died_at = row
+    record = Record(*values)
+    if not is_whole(record, checksum):
+        record, reason = as_found(record), "damaged"
+    attempts = attempts if isinstance(attempts, int) else 0
+    why = legible(reason), legible(message), attempts, moment(died_at)
+    db.execute(INSERT_DEAD, (*checked(record), *why))
+    return True

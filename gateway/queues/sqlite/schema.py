@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.queues import QueueUnavailable, Record
+from gateway.queues.sqlite.rows import checked, moment
 from gateway.reasons import Reason
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE queue (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so that a cursor may rest on it
@@ -19,7 +21,8 @@ CREATE TABLE queue (
     event TEXT NOT NULL,
     received TEXT,
     received_at REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0
+    attempts INTEGER NOT NULL DEFAULT 0,
+    checksum INTEGER NOT NULL DEFAULT -1  -- of the columns of a Record: see rows.py
 );
 CREATE INDEX queue_by_site ON queue (site, id);
 CREATE TABLE dead (
@@ -34,7 +37,8 @@ CREATE TABLE dead (
     reason TEXT NOT NULL,
     message TEXT NOT NULL,
     attempts INTEGER NOT NULL,
-    died_at REAL NOT NULL
+    died_at REAL NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT -1
 );
 """
 # The eventIds of the last while, in three parts that are filled by turns: see SqliteInbox.
@@ -43,17 +47,33 @@ SCHEMA += "".join(
     f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
 )
 COLUMNS = ", ".join(Record._fields)
-INSERT = f"INSERT INTO queue ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT INTO queue ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+UPGRADE = ";".join(
+    f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1"
+    for table in ("queue", "dead")
+)
+
+INSERT_DEAD = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
+                  VALUES ({", ".join("?" * 12)})"""
+
+
+def insert(db: sqlite3.Connection, records: Iterable[Record]) -> None:
+    """Store records, in the caller's transaction."""
+    db.executemany(INSERT, map(checked, records))
 
 
 def fill(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables where the file is new. Raises QueueUnavailable for a newer format."""
+    """Make the tables where the file is new, or bring an older one up to date.
+
+    Raises QueueUnavailable for a newer format.
+    """
     if version(db, path) == SCHEMA_VERSION:
         return
     db.execute("BEGIN IMMEDIATE")  # others may be at the same point
     try:
-        if version(db, path) == 0:
-            for statement in SCHEMA.split(";"):
+        found = version(db, path)
+        if found < SCHEMA_VERSION:
+            for statement in (UPGRADE if found else SCHEMA).split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
@@ -72,6 +92,12 @@ def version(db: sqlite3.Connection, path: Path) -> int:
             f"{path} has version {found} of the format; this program knows {SCHEMA_VERSION}",
         )
     return found
+
+
+def oldest_at(db: sqlite3.Connection) -> float | None:
+    """Return when what came first was received; None if nothing waits or that is damaged."""
+    oldest = db.execute("SELECT received_at FROM queue ORDER BY id LIMIT 1").fetchone()
+    return None if oldest is None else moment(oldest[0]) or None
 
 
 def seen_tables(now: float, seconds: int) -> tuple[str, str, str]:

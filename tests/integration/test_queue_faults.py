@@ -1,0 +1,419 @@
+"""What the SQLite queue keeps where disks fail, files are damaged, cut or replaced, clocks jump."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from gateway.queues import QueueError, QueueUnavailable, Rejection
+from gateway.queues.sqlite import schema
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
+from gateway.queues.sqlite.locks import ForwarderLock, Gate
+from gateway.queues.sqlite.outbox import SqliteOutbox
+from gateway.queues.sqlite.recovery import damaged_rows, problems
+from tests.disk_replay import crashes
+from tests.helpers.queue_contract import SqliteBackend, drain, everywhere, ids, record
+from tests.helpers.support import ROOT
+
+DAMAGES = int(os.environ.get("SOAK_DAMAGES", "8"))
+PAGE = 4096
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[SqliteBackend]:
+    backend = SqliteBackend(tmp_path)
+    yield backend
+    for outbox in backend._outboxes:
+        outbox.close()
+
+
+def fill(backend: SqliteBackend, count: int) -> list[str]:
+    """Store events, all of them in the file itself; their eventIds."""
+    names = [f"event-{number:04}" for number in range(count)]
+    inbox = backend.inbox()
+    inbox.put(
+        [
+            record(session_id=f"s-{n % 7}", event_id=name, event=f'{{"eventId": "{name}"}}')
+            for n, name in enumerate(names)
+        ]
+    )
+    inbox._database.require_truncated_wal("in use")
+    inbox._database.close()
+    return names
+
+
+def alter(path: Path, old: bytes, new: bytes) -> None:
+    """Change what stands in the file as if the disk had."""
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
+def deliver(outbox: SqliteOutbox) -> list:
+    """Take and settle as the forwarder does, repairs included, until nothing is left."""
+    delivered, idle = [], 0
+    while idle < 3:
+        try:
+            taken = outbox.take(everywhere)
+            sound = [item for item in taken if not item.is_damaged]
+            letters = [Rejection(item, "damaged", "", 0) for item in taken if item.is_damaged]
+            outbox.settle(sound, letters, [])
+            delivered += [item.record for item in sound]
+            idle += not taken
+        except QueueUnavailable:
+            outbox.repair(thorough=True)
+            idle += 1
+    return delivered
+
+
+# --- rows ---
+
+
+def test_a_row_whose_text_is_no_utf8_costs_only_itself(backend):
+    names = fill(backend, 40)
+    alter(backend.path, b'{"eventId": "event-0007"}', b'{"eventId": "event-\xff007"}')
+    assert status(backend.path).queued == 40
+    assert damaged_rows(backend.path) == [f"{backend.path}: 1 row is damaged in the table queue"]
+    delivered = deliver(backend.outbox())
+    assert sorted(item.event_id for item in delivered) == [n for n in names if n != "event-0007"]
+    [letter] = backend.dead()
+    assert (letter.reason, letter.record.event_id) == ("damaged", "event-0007")
+    assert "event-\\\\xff007" in letter.record.event
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'{"eventId": "event-0007"}', b'{"eventId": "event-9007"}'),
+        (b'{"eventId": "event-0007"}', b'{"eventId": "event-0007 }'),
+    ],
+)
+def test_altered_content_is_never_delivered(backend, old, new):
+    names = fill(backend, 40)
+    alter(backend.path, old, new)
+    delivered = deliver(backend.outbox())
+    assert sorted(item.event_id for item in delivered) == [n for n in names if n != "event-0007"]
+    assert [letter.reason for letter in backend.dead()] == ["damaged"]
+
+
+def test_a_damaged_dead_letter_is_listed_as_such(backend):
+    fill(backend, 3)
+    outbox = backend.outbox()
+    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in outbox.take(everywhere)], [])
+    outbox._database.require_truncated_wal("in use")
+    outbox.close()
+    alter(backend.path, b'{"eventId": "event-0001"}', b'{"eventId": "event-\xff001"}')
+    reasons = {letter.record.event_id: letter.reason for letter in backend.dead()}
+    assert reasons == {"event-0000": "refused", "event-0001": "damaged", "event-0002": "refused"}
+    assert find(backend.path, "event-0001") == []
+
+
+def test_a_file_of_version_1_is_brought_up_to_date_in_place(backend):
+    lines = [line for line in schema.SCHEMA.splitlines() if "checksum" not in line]
+    old = "\n".join(lines).replace("DEFAULT 0,\n)", "DEFAULT 0\n)")
+    with closing(sqlite3.connect(backend.path)) as db:
+        db.executescript(old.replace("died_at REAL NOT NULL,\n)", "died_at REAL NOT NULL\n)"))
+        db.execute("PRAGMA user_version = 1")
+        values = ", ".join("?" * 7)
+        rows = [record(event_id="old"), record(event_id="broken", event="no JSON")]
+        db.executemany(f"INSERT INTO queue ({schema.COLUMNS}) VALUES ({values})", rows)
+        db.commit()
+    assert problems(backend.path, thorough=False) == []
+    backend.inbox().put([record(event_id="new")])
+    assert [item.event_id for item in deliver(backend.outbox())] == ["old", "new"]
+    assert [letter.record.event_id for letter in backend.dead()] == ["broken"]
+
+
+# --- the file ---
+
+
+def test_random_damage_brings_back_nothing_altered_and_ends(tmp_path):
+    pristine = SqliteBackend(tmp_path)
+    names = fill(pristine, 300)
+    wanted = {name: f'{{"eventId": "{name}"}}' for name in names}
+    content = pristine.path.read_bytes()
+    seed = int(os.environ.get("SOAK_SEED", random.randrange(1_000_000)))
+    for number in range(seed, seed + DAMAGES):
+        print(f"seed {number}")  # shown where it fails
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        backend = SqliteBackend(folder)
+        backend.path.write_bytes(damaged(content, random.Random(number)))
+        for ask in (status, lambda path: problems(path, thorough=True)):
+            with suppress(QueueError):
+                ask(backend.path)
+        with suppress(QueueError):
+            backend.dead()
+        outbox = backend.outbox()
+        with suppress(QueueError):
+            outbox.repair()
+        for item in deliver(outbox):
+            assert wanted.get(item.event_id) == item.event
+        backend.dead()
+        assert backend.inbox().put([record(event_id="after")]) == [True]
+        assert [item.event_id for item in deliver(outbox)] == ["after"]
+        outbox.close()
+        shutil.rmtree(folder)
+
+
+def damaged(content: bytes, dice: random.Random) -> bytes:
+    """Return the file with a few bytes, or pages, overwritten, swapped or cut off."""
+    data, pages = bytearray(content), len(content) // PAGE
+    for _ in range(dice.randint(1, 5)):
+        kind, page = dice.choice(("bytes", "zeros", "page", "copy", "cut")), dice.randrange(pages)
+        if kind == "bytes":
+            at, length = dice.randrange(len(data)), dice.randint(1, 16)
+            data[at : at + length] = dice.randbytes(length)
+        elif kind == "cut":
+            del data[dice.randrange(PAGE, len(content)) :]
+        else:
+            other = dice.randrange(pages) * PAGE
+            source = {"zeros": bytes(PAGE), "page": dice.randbytes(PAGE)}
+            data[page * PAGE : (page + 1) * PAGE] = source.get(kind, data[other : other + PAGE])
+    return bytes(data)
+
+
+def test_a_first_page_with_text_that_is_no_utf8_is_recovered_from(backend):
+    names = fill(backend, 40)
+    alter(backend.path, b"CREATE TABLE queue", b"CREATE \xffABLE que\xffe")
+    with pytest.raises(QueueUnavailable) as failure:
+        backend.inbox().put([record()])
+    assert failure.value.reason == "damaged"
+    assert sorted(item.event_id for item in deliver(backend.outbox())) == names
+
+
+@pytest.mark.parametrize("note", [b"", b"\xff\xfe", b"../elsewhere", b"\0" * 30])
+def test_a_repair_that_was_cut_short_with_a_useless_note_is_taken_up_again(backend, note):
+    names = fill(backend, 20)
+    Gate(backend.path).repair_note.write_bytes(note)
+    outbox = backend.outbox()
+    assert "20 queued events" in (outbox.repair() or "")
+    assert sorted(item.event_id for item in deliver(outbox)) == names
+    assert backend.inbox().put([record()]) == [True]
+
+
+def test_two_repairs_within_a_second_keep_the_remains_of_both(backend):
+    for _ in range(2):
+        with suppress(FileNotFoundError):
+            backend.path.unlink()
+        backend.path.write_bytes(b"no database " * 1000)
+        assert backend.outbox(now=lambda: 1_763_880_000.0).repair()
+    assert len(list(backend.path.parent.glob("queue.db.damaged-*"))) == 2
+
+
+def test_a_repair_gets_its_turn_while_others_never_stop_using_the_file(backend):
+    fill(backend, 20)
+    backend.path.write_bytes(b"no database " * 1000)
+    stop = threading.Event()
+
+    def use() -> None:
+        while not stop.is_set():
+            with suppress(QueueUnavailable), Gate(backend.path).open():
+                time.sleep(0.05)
+            time.sleep(0.001)
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for number, user in enumerate(users):
+        user.start()
+        time.sleep(0.01 * number)  # so that one has it at any time
+    try:
+        assert backend.outbox().repair()
+    finally:
+        stop.set()
+        for user in users:
+            user.join()
+
+
+def test_a_backup_that_is_restored_is_written_with_a_log_again(backend, tmp_path):
+    fill(backend, 5)
+    with closing(sqlite3.connect(backend.path)) as db:
+        db.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
+    shutil.move(tmp_path / "backup.db", backend.path)
+    inbox = backend.inbox()
+    inbox.put([record()])
+    db = inbox._database.connection()
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("suffixes", [["-wal"], ["-shm"]], ids=str)
+def test_files_deleted_in_use_cost_nothing_that_was_acknowledged(tmp_path, suffixes):
+    script = """
+import sys
+from pathlib import Path
+from gateway.queues import Record
+from gateway.queues.sqlite.inbox import SqliteInbox
+path = Path(sys.argv[1])
+inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
+for line in sys.stdin:
+    inbox.put([Record("shop", "s", None, line.strip(), "{}", None, 1.0)])
+    print(flush=True)
+"""
+    backend = SqliteBackend(tmp_path)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(backend.path)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for n in range(40):
+        if n in (10, 25):
+            for suffix in suffixes:
+                Path(f"{backend.path}{suffix}").unlink()
+        worker = workers[n % 2]
+        assert worker.stdin
+        assert worker.stdout
+        worker.stdin.write(f"e-{n}\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "\n"
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
+    assert ids(drain(backend.outbox())) == [f"e-{n}" for n in range(40)]
+
+
+@pytest.mark.parametrize("garble", ["cut", "garbage", "another"])
+def test_a_file_cut_garbled_or_replaced_in_use_ends_in_no_exception(backend, tmp_path, garble):
+    fill(backend, 100)
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event_id="before")])
+    outbox.take(lambda _site: 1)
+    if garble == "cut":
+        os.truncate(backend.path, 3 * PAGE)
+    elif garble == "garbage":
+        backend.path.write_bytes(random.Random(1).randbytes(backend.path.stat().st_size))
+    else:
+        other = SqliteBackend(tmp_path / "other")
+        other.path.parent.mkdir()
+        fill(other, 5)
+        other.path.replace(backend.path)
+    with suppress(QueueError):
+        inbox.put([record(event_id="meanwhile")])
+    deliver(outbox)
+    assert inbox.put([record(event_id="after")]) == [True]
+    assert "after" in [item.event_id for item in deliver(outbox)]
+
+
+# --- the disk ---
+
+
+@pytest.mark.parametrize("fault", ["fdatasync:error=EIO", "pwrite64:error=EIO", "none"])
+def test_what_is_acknowledged_survives_a_loss_of_power_after_disk_errors(tmp_path, fault):
+    seed = int(os.environ.get("SOAK_SEED", random.randrange(1_000_000)))
+    print(f"seed {seed}")  # shown where it fails
+    dice = random.Random(seed)
+    for turn in range(int(os.environ.get("SOAK_CRASHES", "1"))):
+        folder = tmp_path / str(turn)
+        for crash in crashes(folder, fault, dice):
+            with closing(sqlite3.connect(crash.path)) as db:
+                assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+                found = {row[0] for row in db.execute("SELECT event_id FROM queue")}
+            assert crash.acknowledged <= found | crash.settled
+
+
+def test_a_read_error_is_answered_and_passes(tmp_path):
+    script = """
+from pathlib import Path
+import sys
+from gateway.queues import QueueError, Record
+from gateway.queues.sqlite.inbox import SqliteInbox
+path = Path(sys.argv[1])
+for n in range(12):
+    inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
+    try:
+        inbox.put([Record("shop", "s", None, f"e-{n}", "{}", None, 1.0)])
+        print(f"e-{n}", flush=True)
+    except QueueError:
+        pass
+"""
+    backend = SqliteBackend(tmp_path)
+    fill(backend, 5)
+    backend.path.with_name("seen").write_text("")
+    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64",
+              "-P", str(backend.path), "-e", "inject=pread64:error=EIO:when=20..60+9"]  # fmt: skip
+    run = subprocess.run(
+        [*inject, sys.executable, "-c", script, str(backend.path)],
+        cwd=ROOT, timeout=100, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stderr == ""
+    assert set(run.stdout.split()) <= set(ids(drain(backend.outbox())))
+
+
+def test_the_entry_of_a_new_folder_is_synced(tmp_path):
+    trace = tmp_path / "trace"
+    script = """
+from pathlib import Path
+import sys
+from gateway.queues import Record
+from gateway.queues.sqlite.inbox import SqliteInbox
+inbox = SqliteInbox(Path(sys.argv[1]), max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
+inbox.put([Record("shop", "s", None, "e", "{}", None, 1.0)])
+"""
+    subprocess.run(
+        ["strace", "-f", "-qq", "-y", "-e", "trace=fsync,fdatasync", "-o", str(trace),
+         sys.executable, "-c", script, str(tmp_path / "data" / "queue.db")],
+        cwd=ROOT, timeout=60, check=True,
+    )  # fmt: skip
+    assert f"<{tmp_path}>)" in trace.read_text()
+
+
+def test_a_file_system_without_locks_ends_in_one_line(backend, monkeypatch):
+    def flock(_file: object, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(QueueUnavailable, match="No locks available"):
+        ForwarderLock(backend.path).acquire()
+
+
+# --- operators beside each other ---
+
+
+def test_letters_that_are_gone_meanwhile_are_not_replayed(backend):
+    fill(backend, 3)
+    outbox = backend.outbox()
+    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in outbox.take(everywhere)], [])
+    letters = [(letter, letter.record) for letter in backend.dead()]
+    dead = SqliteDeadLetters(backend.path)
+    dead.replay(letters[:2])
+    dead.replay(letters[:2])  # another terminal's
+    assert status(backend.path).queued == 2
+    with dead._database.transaction() as db:
+        db.execute("UPDATE dead SET user_id = 'u-1'")
+    assert forget(backend.path, "shop", "u-1") == (0, 1)
+    dead.replay(letters[2:])
+    assert status(backend.path)[:3] == (2, 0, 0)
+
+
+# --- the clock ---
+
+
+def test_a_clock_that_jumps_loses_and_doubles_nothing(backend):
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")  # shown where it fails
+    dice = random.Random(seed)
+    inbox, outbox, delivered = backend.inbox(), backend.outbox(), []
+    for number in range(200):
+        backend.clock.now = max(0.0, backend.clock.now + dice.choice((0, 1, -60, 7300, -9000)))
+        item = record(event_id=f"e-{number}", session_id=f"s-{number % 5}")
+        assert inbox.put([item]) == [True]
+        assert inbox.put([item]) == [False]
+        if number % 10 == 0:
+            outbox.tidy()
+            delivered += ids(drain(outbox))
+    backend.pass_time(10_000)
+    delivered += ids(drain(outbox))
+    assert sorted(delivered) == sorted(f"e-{number}" for number in range(200))
