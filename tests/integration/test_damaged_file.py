@@ -25,6 +25,7 @@ from gateway.sandbox import Faults, Sandbox
 from tests.helpers.queue_contract import record
 from tests.helpers.support import ADMIN_TOKEN, ROOT, Gateway, beacon, environment, event, eventually
 
+PROPERTIES = {"text": "x" * 300}
 PAGE = 4096
 POISON = "poison"
 ASIDE = "queue.db.damaged-20??????-??????"  # with date and time
@@ -43,7 +44,7 @@ def pristine(tmp_path_factory) -> Path:
             made.stop()
             made.start(GATEWAY_FORWARDER="off")
             for number in range(100):
-                events = [event(properties={"text": "x" * 300}) for _ in range(4)]
+                events = [event(properties=PROPERTIES) for _ in range(4)]
                 made.assert_accepted(*events, sessionId=f"s-{number % 20}")
         finally:
             made.stop()
@@ -162,7 +163,8 @@ def test_a_resend_after_the_repair_is_still_known(gateway, file):
     spoil(file, [0], random.Random(1))
     gateway.start()
     gateway.assert_delivered(queued, 30)
-    answer = gateway.post(beacon(event(eventId=queued[0]), sessionId="s-0"))
+    repeat = event(eventId=queued[0], properties=PROPERTIES)
+    answer = gateway.post(beacon(repeat, sessionId="s-0"))
     assert answer.headers["X-Gateway-Reason"] == "duplicate"
 
 

@@ -15,7 +15,7 @@ from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import SqliteOutbox
-from gateway.queues.sqlite.recovery import problems
+from gateway.queues.sqlite.recovery import damaged_rows, problems
 from gateway.settings import Settings
 
 
@@ -68,7 +68,7 @@ class SqliteQueue:
         return []
 
     def find_problems(self) -> list[str]:
-        return problems(self.path, thorough=True)
+        return problems(self.path, thorough=True) or damaged_rows(self.path)
 
     def require_storage(self) -> None:
         """Raise QueueError if an event could not be stored now.
