@@ -132,6 +132,11 @@ class Visitor:
         """The events that arrived: types and items."""
         return [(event["eventType"], event["itemId"]) for event in self.gateway.sandbox.events()]
 
+    def await_session(self, text: str) -> None:
+        """Wait until the page shows this session and user."""
+        shown = find(self.browser, "session")
+        eventually(lambda: shown.text == text, f"the page shows the session {text}")
+
     def buy_both(self) -> None:
         """Buy the mug and then the cup; each of the four events arrives once."""
         expected = [("view", "mug"), ("purchase", "mug"), ("view", "cup"), ("purchase", "cup")]
@@ -182,8 +187,9 @@ def test_react_tracks_each_event_once_under_strict_mode_and_says_what_is_wrong(
     visitor.buy_both()
     tags = visitor.browser.find_elements(By.CSS_SELECTOR, "script[data-site]")
     assert len(tags) == 1, "the script is loaded once"
-    # Until the snippet has pz('session', …), it says so.
-    assert [line for line in visitor.complaints() if '"session"' not in line] == []
+    assert visitor.complaints() == []
+    before = visitor.gateway.sandbox.events()[0]["sessionId"]
+    visitor.await_session(f"{before} of u-17")
     visitor.click("slip")
     [line] = visitor.warnings()
     assert SLIP in line
@@ -191,7 +197,9 @@ def test_react_tracks_each_event_once_under_strict_mode_and_says_what_is_wrong(
     visitor.click("buy")
     bought = eventually(lambda: visitor.gateway.sandbox.events()[5:], "somebody else buys")
     assert [(event["eventType"], event["userId"]) for event in bought] == [("purchase", None)]
-    assert bought[0]["sessionId"] != visitor.gateway.sandbox.events()[0]["sessionId"]
+    after = bought[0]["sessionId"]
+    visitor.await_session(f"{after} of nobody")
+    assert after != before
 
 
 def test_next_renders_on_the_server_and_warns_of_misuse_once_it_is_asked_to(
