@@ -250,7 +250,7 @@ def test_a_log_in_ends_with_its_hour_or_the_token(
 def test_who_guesses_the_token_is_not_told_any_more_and_others_are_let_in(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.web.rate_limits.ThisMinute._turn", lambda _: None)
+    monkeypatch.setattr("gateway.web.rate_limits.FixedWindowStorage._turn", lambda _: None)
     settings = load({**environ, "GATEWAY_ADMIN_TOKEN": TOKEN, "GATEWAY_TRUSTED_PROXIES": "1"})
     client = create_app(settings).test_client(use_cookies=False)
     guesser, other = ({"X-Forwarded-For": f"192.0.2.{n}"} for n in (7, 8))

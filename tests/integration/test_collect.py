@@ -18,6 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from gateway.queues.sqlite.backend import SqliteQueue
 from gateway.web.sessions import Session, Sessions
 from tests.helpers.support import (
     ORIGIN,
@@ -443,7 +444,7 @@ class Faulty:
 def test_an_unforeseen_fault_is_a_500_in_the_same_shape_that_tells_nothing(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.app.open_inbox", lambda *_: Faulty())
+    monkeypatch.setattr(SqliteQueue, "open_inbox", lambda *_: Faulty())
     client = start()
     for response in post(client), client.get("/readyz"):
         assert_refused(response, 500, "internal_error")

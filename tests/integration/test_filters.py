@@ -170,7 +170,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """The time that rates go by."""
     now = {"now": NOON + 45.5}
     monkeypatch.setattr(
-        "gateway.app.Rates", lambda url, key: RateLimiter(url, key, lambda: now["now"])
+        "gateway.app.RateLimiter", lambda url, key: RateLimiter(url, key, lambda: now["now"])
     )
     return now
 

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.events.dataset_schema import parse_columns
-from tests.helpers.support import SITES, write_sites
+from tests.helpers.support import ROOT, SITES, write_sites
 
 FIELDS = [
     {"name": "USER_ID", "type": "string"},
@@ -117,6 +117,6 @@ def test_a_site_that_does_not_exist_is_one_line(
 
 
 def test_the_documented_schema_has_columns() -> None:
-    path = Path(__file__).parent.parent / "docs/interactions.json"
+    path = ROOT / "docs/interactions.json"
     names = [column.name for column in parse_columns(path.read_bytes())]
     assert names == ["USER_ID", "ITEM_ID", "EVENT_TYPE", "TIMESTAMP"]
