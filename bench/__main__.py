@@ -12,7 +12,16 @@ from importlib import import_module
 from bench import chart, report
 from bench.report import RESULTS, Figure
 
-MEASURES = ("accept", "forward", "latency", "scale", "startup", "sqs_calls", "snippet")
+MEASURES = (
+    "accept",
+    "comparison",
+    "forward",
+    "latency",
+    "scale",
+    "startup",
+    "sqs_calls",
+    "snippet",
+)
 
 
 def main() -> None:
@@ -33,6 +42,8 @@ def main() -> None:
         found += figures
     if chart.bars(found) and not options.quick:
         (RESULTS / "chart.svg").write_text(chart.svg(found), encoding="utf-8")
+    if (compared := chart.comparison(found)) and not options.quick:
+        (RESULTS / "comparison.svg").write_text(compared, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,10 +47,12 @@ class Sink:
 
 
 @contextmanager
-def sink() -> Iterator[Sink]:
-    """A running one."""
+def sink(delay_ms: int = 0) -> Iterator[Sink]:
+    """Run a sink that answers PutEvents after so many milliseconds."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.sink", str(port)], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.sink", str(port), str(delay_ms)], cwd=ROOT
+    )
     try:
         found = Sink(f"http://127.0.0.1:{port}")
         eventually(lambda: answers(found), "the sink answers")

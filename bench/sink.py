@@ -1,6 +1,8 @@
 """PutEvents at the cost of next to nothing: takes what it is sent, and notes when it came.
 
-    python -m bench.sink PORT
+    python -m bench.sink PORT [DELAY]
+
+DELAY is in milliseconds.
 
 Not the sandbox, which checks signatures and every member, at several times the cost of the call.
 """
@@ -42,8 +44,9 @@ class Arrivals:
 class Connection(asyncio.Protocol):
     """HTTP/1.1 as boto3 speaks it."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
+    def __init__(self, arrivals: Arrivals, delay: float) -> None:
         self._arrivals = arrivals
+        self._delay = delay
         self._received = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,13 +71,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + told)
         else:
             self._arrivals.note(body)
-            self._transport.write(ANSWER)
+            asyncio.get_running_loop().call_later(self._delay, self._transport.write, ANSWER)
 
 
 async def main() -> None:
     arrivals = Arrivals()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(arrivals), "127.0.0.1", int(sys.argv[1]))
+    port, delay = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0]) / 1000
+    server = await loop.create_server(lambda: Connection(arrivals, delay), "127.0.0.1", port)
     await server.serve_forever()
 
 
