@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from gateway.queues.registry import find_queue
@@ -22,6 +23,9 @@ def add_command(commands: Any) -> None:
     status.set_defaults(run=_status)
     verify = queue.add_parser("verify", help="check the queue's file; exit status 1 if damaged")
     verify.set_defaults(run=_verify)
+    backup = queue.add_parser("backup", help="copy the queue to a new file while it is in use")
+    backup.add_argument("file", metavar="FILE", type=Path, help="a file that does not exist yet")
+    backup.set_defaults(run=_backup)
     create = queue.add_parser("create", help="with SQS: make the queue and its dead-letter queue")
     create.set_defaults(run=_create)
 
@@ -44,6 +48,13 @@ def _create(_options: argparse.Namespace) -> int:
         print(url)
     if not made:
         print("Nothing to create: this queue is created when it is first used")
+    return 0
+
+
+def _backup(options: argparse.Namespace) -> int:
+    queue = find_queue(load(os.environ))
+    queue.backup(options.file)
+    print(f"{queue} is backed up in {options.file}")
     return 0
 
 

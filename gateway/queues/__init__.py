@@ -235,3 +235,6 @@ class QueueBackend(Protocol):
 
     def require_storage(self) -> None:
         """Raise QueueError if an event could not be stored now. Creates nothing."""
+
+    def backup(self, target: Path) -> None:
+        """Copy the queue to a new file, durably, while it is in use."""

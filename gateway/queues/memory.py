@@ -16,6 +16,7 @@ from gateway.queues import (
     DeadLetter,
     Delivery,
     ForwarderStatus,
+    QueueError,
     Record,
     Rejection,
     Release,
@@ -23,6 +24,7 @@ from gateway.queues import (
 )
 from gateway.queues.group_commit import unheard
 from gateway.queues.session_scheduler import SessionScheduler
+from gateway.reasons import Reason
 from gateway.settings import Settings
 
 
@@ -164,6 +166,9 @@ class MemoryQueue:
 
     def require_storage(self) -> None:
         """Raise nothing: memory can always store."""
+
+    def backup(self, target: Path) -> None:
+        raise QueueError(Reason.CANNOT_OPEN, "this queue is in memory: there is no file to back up")
 
     def __str__(self) -> str:
         return "memory"

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, Record, Status
 from gateway.queues.group_commit import unheard
+from gateway.queues.sqlite.backup import backup
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
 from gateway.queues.sqlite.errors import unavailable
@@ -84,6 +85,9 @@ class SqliteQueue:
                 self._inbox(Path(place, self.path.name)).check()
         except OSError as error:
             raise unavailable(error) from error
+
+    def backup(self, target: Path) -> None:
+        backup(self.path, target)
 
     def _inbox(self, path: Path, committed: Callable[[int, float], None] = unheard) -> SqliteInbox:
         return SqliteInbox(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, Record, Status
+from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, QueueError, Record, Status
 from gateway.queues.group_commit import unheard
 from gateway.queues.sqs import admin
 from gateway.queues.sqs.client import Queue
@@ -15,6 +15,7 @@ from gateway.queues.sqs.inbox import SqsInbox
 from gateway.queues.sqs.lease import SqsLease
 from gateway.queues.sqs.outbox import SqsOutbox
 from gateway.queues.sqs.receiver import Receiver
+from gateway.reasons import Reason
 from gateway.settings import Settings
 
 
@@ -81,6 +82,11 @@ class SqsQueue:
 
     def require_storage(self) -> None:
         self.open_inbox().check()
+
+    def backup(self, target: Path) -> None:
+        raise QueueError(
+            Reason.CANNOT_OPEN, "Amazon SQS keeps the queue: there is no file to back up"
+        )
 
     def __str__(self) -> str:
         return self._url
