@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import urlsplit
 
@@ -42,3 +43,22 @@ def pattern(origins: Iterable[str], *, null: bool = False) -> re.Pattern[str]:
     if null:  # a sandboxed frame's
         alternatives.append("null")
     return re.compile(rf"(?:{'|'.join(alternatives)})\Z" if alternatives else r"(?!)")
+
+
+@dataclass(frozen=True, slots=True)
+class OriginPolicy:
+    """The origins whose pages may send events."""
+
+    pattern: re.Pattern[str]
+    allow_missing: bool  # requests without an Origin header, as servers send them
+
+    @classmethod
+    def build(
+        cls, origins: Iterable[str], *, allow_null: bool = False, allow_missing: bool = False
+    ) -> OriginPolicy:
+        """Return the policy for normalised origins."""
+        return cls(pattern(origins, null=allow_null), allow_missing)
+
+    def allows(self, origin: str | None) -> bool:
+        """Return whether requests with this Origin header are allowed; None: without one."""
+        return self.allow_missing if origin is None else bool(self.pattern.match(origin))

@@ -1,235 +1,204 @@
-"""`POST /events`: browsers' beacons, and PutEvents requests of any AWS SDK, into the queue.
+"""Serve `POST /events`: store events from browsers, and from AWS SDKs' PutEvents requests.
 
-`GET /pixel.gif` joins them behind the first gate.
-
-The gates stand in the order of their cost; what passes them all is stored before the answer.
+The handler reads from top to bottom, the cheapest checks first; events are stored before the
+response. `GET /pixel.gif` shares its steps.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import uuid4
 
-from flask import Blueprint, Request, Response, after_this_request, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+import flask
+from flask import Blueprint, Response, jsonify
 
-from gateway import origins
 from gateway.events import schemas
 from gateway.observability import metrics
+from gateway.origins import OriginPolicy
 from gateway.queues import Inbox, QueueError, Record
 from gateway.reasons import Reason
-from gateway.sites import Site
-from gateway.web import cors, filters, pixel
-from gateway.web.doors import Client, Door, Visitor
+from gateway.web import cors, filters
+from gateway.web.body import read_body
 from gateway.web.errors import RequestRejected, no_content
 from gateway.web.event_recorder import EventRecorder
+from gateway.web.identity import Client, Visitor, identify_visitor
 from gateway.web.rate_limits import RateLimiter, network
-from gateway.web.sessions import Visit
-
-Given = TypeVar("Given")
-Read = Callable[[Request], schemas.Request]
-Admit = Callable[[Door, Request], None]
+from gateway.web.site_context import SiteContext
 
 
-def blueprint(
-    sites: Mapping[str, Site],
-    secret_keys: Sequence[str],
-    inbox: Inbox,
-    ledger: EventRecorder,
-    rates: RateLimiter,
-) -> Blueprint:
-    """The route, with all that it needs handed in."""
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """What the routes that take events need."""
+
+    contexts: Mapping[str, SiteContext]  # by site key and by tracking ID
+    inbox: Inbox
+    recorder: EventRecorder
+    rate_limiter: RateLimiter
+
+
+def blueprint(collector: Collector) -> Blueprint:
+    """Return the route `POST /events`."""
     routes = Blueprint("collect", __name__)
-    doors: dict[str, Door] = {}
-    for site in sites.values():
-        doors[site.key] = doors[site.tracking_id] = Door(site, secret_keys)
-    is_of_a_site = _origin_of_any(sites.values())
-
-    def receive(sent: Request, read: Read, admit: Admit) -> Response:
-        now, wanted, door = time.time(), None, None
-        try:
-            wanted = read(sent)
-            door = doors.get(wanted.tracking_id)
-            filters.ask_consent(door.site if door else None, sent.environ)
-            if door is None:
-                raise RequestRejected(404, Reason.UNKNOWN_SITE, "No site has this trackingId")
-            admit(door, sent)
-            filters.apply_filters(
-                door.site, len(wanted.event_list), sent.environ, sent.remote_addr, rates
-            )
-            return _take(door, wanted, sent, inbox, ledger, now)
-        except RequestRejected as refusal:
-            filters.count_rejected(refusal, sent.remote_addr, rates)
-            asked_not_to = wanted is None and filters.refuses_tracking(None, sent.environ)
-            if refusal.reason != Reason.INVALID_EVENT and not asked_not_to:
-                ledger.rejected_request(door.site.key if door else "", wanted, refusal, now)
-            raise
+    known_origins = _origins_of_all(collector.contexts)
 
     @routes.post("/events")
     def put_events() -> Response:
-        # Not the proxy, which searches for the request at each look.
-        sent: Request = request._get_current_object()  # type: ignore[attr-defined]
-        if not is_of_a_site(_origin(sent)):  # before the body is read
-            filters.limit_rejected(sent.remote_addr, rates)
-        return cors.admit(receive(sent, _beacon, _admit_page), _origin(sent))
-
-    @routes.get("/pixel.gif")
-    def get_pixel() -> Response:
-        after_this_request(pixel.drawn)
-        if request.method == "HEAD":  # only whether it is there
-            return no_content()
-        return receive(request, _view, _admit_pixel)
+        # werkzeug's documented way to the object behind a proxy, which is slow at each access.
+        request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]
+        now, environ, address = time.time(), request.environ, request.remote_addr
+        origin = environ.get("HTTP_ORIGIN")
+        if not known_origins.allows(origin):  # before the body is read
+            filters.limit_rejected(address, collector.rate_limiter)
+        payload = context = None
+        try:
+            payload = _read_payload(request)
+            context = collector.contexts.get(payload.tracking_id)
+            filters.require_consent(context.site if context else None, environ)
+            if context is None:
+                raise unknown_site()
+            if not context.origins.allows(origin):
+                raise _foreign_origin(origin)
+            count = len(payload.event_list)
+            filters.apply_filters(context.site, count, environ, address, collector.rate_limiter)
+            events, errors = validate_events(collector, context, payload, now)
+            visitor = identify(context, payload, events, request, now)
+            is_new = store_events(collector, context, visitor, events, now)
+        except RequestRejected as rejection:
+            record_rejection(collector, context, payload, rejection, request, now)
+            raise
+        response = respond(context, visitor, events, errors, is_new, is_secure=request.is_secure)
+        return cors.allow(response, origin)
 
     return routes
 
 
-def _take(
-    door: Door,
-    wanted: schemas.Request,
-    sent: Request,
-    inbox: Inbox,
-    ledger: EventRecorder,
-    now: float,
-) -> Response:
-    """What is valid into the queue, and the answer."""
-    site = door.site
-    accepted, errors = schemas.accept_events(
-        wanted, event_types=site.event_types, now=now, new_id=lambda: str(uuid4())
+def _read_payload(request: flask.Request) -> schemas.Request:
+    try:
+        return schemas.read_request(read_body(request))
+    except schemas.InvalidRequest as error:
+        raise invalid_request(error) from None
+
+
+def invalid_request(error: schemas.InvalidRequest) -> RequestRejected:
+    """Return the rejection of a request that is not a valid PutEvents request."""
+    return RequestRejected(400, Reason.INVALID_REQUEST, str(error), error.errors)
+
+
+def unknown_site() -> RequestRejected:
+    """Return the rejection of a request whose `trackingId` no site has."""
+    return RequestRejected(404, Reason.UNKNOWN_SITE, "No site has this trackingId")
+
+
+def _foreign_origin(origin: str | None) -> RequestRejected:
+    what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
+    return RequestRejected(403, Reason.FOREIGN_ORIGIN, f"{what} is not among the site's origins")
+
+
+def validate_events(
+    collector: Collector, context: SiteContext, payload: schemas.Request, now: float
+) -> tuple[list[schemas.Event], dict[int, schemas.Errors]]:
+    """Return the valid events, and the others' errors by index; raise if none is valid."""
+    site = context.site
+    events, errors = schemas.accept_events(
+        payload, event_types=site.event_types, now=now, new_id=lambda: str(uuid4())
     )
     if errors:
-        ledger.invalid(site.key, wanted, errors, now)
-    if not accepted:
-        what = {"eventList": errors}
-        raise RequestRejected(400, Reason.INVALID_EVENT, "No event of the list is valid", what)
-    times = [event.at for event in accepted]
-    visitor = door.visitor(wanted, _client(sent), times, now)
-    records = _records(site.key, visitor, accepted, now)
-    new = _store(inbox, records)
-    ledger.stored(records, new, time.time())
-    if visitor.anonymous_because:
-        metrics.ANONYMISED.labels(site.key, visitor.anonymous_because).inc(len(records))
-    response = _answer(len(accepted), any(new), errors)
-    _hand_out(response, door, visitor.visit, sent.is_secure)
+        collector.recorder.record_invalid(site.key, payload, errors, now)
+    if not events:
+        raise RequestRejected(
+            400, Reason.INVALID_EVENT, "No event of the list is valid", {"eventList": errors}
+        )
+    return events, errors
+
+
+def identify(
+    context: SiteContext,
+    payload: schemas.Request,
+    events: Sequence[schemas.Event],
+    request: flask.Request,
+    now: float,
+) -> Visitor:
+    """Return who sent the events, and the session of each."""
+    header = request.environ.get
+    client = Client(
+        context.cookie.read(header("HTTP_COOKIE", "")),
+        network(request.remote_addr or ""),
+        header("HTTP_USER_AGENT", ""),
+    )
+    times = [event.at for event in events]
+    return identify_visitor(payload, client, context.sessions, context.site.user_secret, times, now)
+
+
+def store_events(
+    collector: Collector,
+    context: SiteContext,
+    visitor: Visitor,
+    events: Sequence[schemas.Event],
+    now: float,
+) -> Sequence[bool]:
+    """Store the events durably, and return for each whether it is new (not a duplicate)."""
+    site = context.site.key
+    records = [
+        Record(site, session_id, visitor.user_id, event.event_id, event.sent, event.received, now)
+        for session_id, event in zip(visitor.visit.session_ids, events, strict=True)
+    ]
+    try:
+        is_new = collector.inbox.put(records)
+    except QueueError as error:
+        raise RequestRejected(503, error.reason, "The queue cannot take events now") from error
+    collector.recorder.record_stored(records, is_new, time.time())
+    if visitor.anonymous_reason:
+        metrics.ANONYMISED.labels(site, visitor.anonymous_reason).inc(len(records))
+    return is_new
+
+
+def respond(
+    context: SiteContext,
+    visitor: Visitor,
+    events: Sequence[schemas.Event],
+    errors: Mapping[int, schemas.Errors],
+    is_new: Sequence[bool],
+    *,
+    is_secure: bool,
+) -> Response:
+    """Return the response to stored events: 204, or 200 with the errors of the invalid ones."""
+    if errors:
+        rejected = [{"index": index, "errors": messages} for index, messages in errors.items()]
+        response = jsonify({"accepted": len(events), "rejected": rejected})
+    else:
+        response = no_content(None if any(is_new) else Reason.DUPLICATE)
+    context.cookie.write(response, visitor.visit, is_secure=is_secure)
     return response
 
 
-def _body(sent: Request) -> bytes:
-    """The whole body, as it was sent: none is decompressed."""
-    encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "")
-    if encoding.lower() not in ("", "identity"):
-        raise RequestRejected(
-            415, Reason.CONTENT_ENCODING, f"The body is encoded: {encoding[:64]!a}"
-        )
-    length = sent.content_length
-    try:
-        if length is None:
-            return _chunked(sent)
-        if length > (sent.max_content_length or 0):
-            raise RequestEntityTooLarge
-        body: bytes = sent.environ["wsgi.input"].read(length)
-    except HTTPException:
-        raise
-    except Exception as error:  # the server's own for chunks that are none: there is no one type
-        raise RequestRejected(
-            400, Reason.UNREADABLE_BODY, f"The body is unreadable: {type(error).__name__}"
-        ) from None
-    if len(body) < length:
-        raise RequestRejected(400, Reason.UNREADABLE_BODY, "The body is unreadable: it broke off")
-    return body
+def record_rejection(
+    collector: Collector,
+    context: SiteContext | None,
+    payload: schemas.Request | None,
+    rejection: RequestRejected,
+    request: flask.Request,
+    now: float,
+) -> None:
+    """Record that a request was rejected; raise 429 if its address sends too many of them.
 
-
-def _chunked(sent: Request) -> bytes:
-    """A body of unknown length, which werkzeug cuts off at the limit in silence."""
-    body = sent.get_data(cache=False)
-    if "wsgi.input_terminated" in sent.environ and sent.environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
-    return body
-
-
-def _beacon(sent: Request) -> schemas.Request:
-    return _valid(schemas.read_request, _body(sent))
-
-
-def _view(sent: Request) -> schemas.Request:
-    return _valid(pixel.read, sent.args)
-
-
-def _valid(read: Callable[[Given], schemas.Request], given: Given) -> schemas.Request:
-    try:
-        return read(given)
-    except schemas.InvalidRequest as error:
-        raise RequestRejected(400, Reason.INVALID_REQUEST, str(error), error.errors) from None
-
-
-def _origin_of_any(sites: Collection[Site]) -> Callable[[str | None], bool]:
-    """Return a function that tells whether any site admits an origin."""
-    pattern = origins.pattern([origin for site in sites for origin in site.origins])
-    missing = any(site.allow_missing_origin for site in sites)
-    return lambda origin: missing if origin is None else bool(pattern.match(origin))
-
-
-def _client(sent: Request) -> Client:
-    header = sent.environ.get
-    address = network(sent.remote_addr or "")
-    return Client(header("HTTP_COOKIE", ""), address, header("HTTP_USER_AGENT", ""))
-
-
-def _origin(sent: Request) -> str | None:
-    return sent.environ.get("HTTP_ORIGIN")
-
-
-def _admit_page(door: Door, sent: Request) -> None:
-    origin = _origin(sent)
-    if not door.admits(origin):
-        what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
-        raise RequestRejected(403, Reason.FOREIGN_ORIGIN, f"{what} is not among the site's origins")
-
-
-def _admit_pixel(door: Door, _sent: Request) -> None:
-    if not door.site.pixel:
-        raise RequestRejected(403, Reason.PIXEL_OFF, "The site does not set `pixel = true`")
-
-
-def _records(
-    site: str, visitor: Visitor, accepted: Sequence[schemas.Event], now: float
-) -> list[Record]:
-    return [
-        Record(site, session_id, visitor.user_id, one.event_id, one.sent, one.received, now)
-        for session_id, one in zip(visitor.visit.session_ids, accepted, strict=True)
-    ]
-
-
-def _store(inbox: Inbox, records: Sequence[Record]) -> Sequence[bool]:
-    try:
-        return inbox.put(records)
-    except QueueError as error:
-        raise RequestRejected(503, error.reason, "The queue cannot take events now") from error
-
-
-def _answer(accepted: int, new: bool, errors: Mapping[int, schemas.Errors]) -> Response:
-    if not errors:
-        return no_content(None if new else Reason.DUPLICATE)
-    rejected = [{"index": index, "errors": why} for index, why in errors.items()]
-    return jsonify({"accepted": accepted, "rejected": rejected})
-
-
-def _hand_out(response: Response, door: Door, visit: Visit, is_secure: bool) -> None:
-    """Give the session's token to the page, and to the browser where its cookie is not as good."""
-    if visit.token is None:
+    Record nothing about a request that could not be read if its browser asks not to be tracked.
+    The errors of invalid events have been recorded by then.
+    """
+    filters.count_rejected(rejection, request.remote_addr, collector.rate_limiter)
+    if rejection.reason == Reason.INVALID_EVENT:
         return
-    response.headers["X-Gateway-Session"] = visit.token
-    if visit.cookie_seconds is None:
+    if payload is None and filters.find_opt_out(None, request.environ):
         return
-    cross_site = door.site.cookie_samesite == "None"
-    response.set_cookie(
-        door.cookie,
-        visit.token,
-        max_age=visit.cookie_seconds,
-        domain=door.site.cookie_domain,
-        secure=cross_site or is_secure,  # browsers refuse SameSite=None without
-        httponly=True,
-        samesite=door.site.cookie_samesite,
-        partitioned=cross_site,  # a jar for each site that it is embedded in, or none at all
+    site = context.site.key if context else ""
+    collector.recorder.record_rejected(site, payload, rejection, now)
+
+
+def _origins_of_all(contexts: Mapping[str, SiteContext]) -> OriginPolicy:
+    """Return the policy that allows what any site allows, except opaque ("null") origins."""
+    sites = [context.site for context in contexts.values()]
+    return OriginPolicy.build(
+        {origin for site in sites for origin in site.origins},
+        allow_missing=any(site.allow_missing_origin for site in sites),
     )

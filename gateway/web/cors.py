@@ -8,6 +8,7 @@ from flask import Flask, Response, request
 from flask_cors import CORS
 
 from gateway import origins
+from gateway.reasons import Reason
 from gateway.sites import Site
 
 PREFLIGHT_SECONDS = 7200  # Chromium's maximum
@@ -16,35 +17,44 @@ CREDENTIALS = (
     ("Access-Control-Allow-Credentials", "true"),
     ("Access-Control-Expose-Headers", ", ".join(EXPOSED)),
 )
-SHARED = ("/static/", "/pixel.gif")  # which pages of any origin may load
+SHARED = ("/static/", "/pixel.gif")  # pages of any origin may load these
 ALWAYS = (("Vary", "Origin"), ("X-Content-Type-Options", "nosniff"))
-EVERYBODYS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "cross-origin"))
-OURS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "same-origin"))
+SHARED_HEADERS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "cross-origin"))
+OWN_HEADERS = (*ALWAYS, ("Cross-Origin-Resource-Policy", "same-origin"))
 
 
-def admit(response: Response, origin: str | None) -> Response:
-    """Let a page read this answer; its origin was found to be one of the site's.
+def allow(response: Response, origin: str | None) -> Response:
+    """Let a page of this origin, which is one of the site's, read the response.
 
-    What flask-cors would say, which looks no further where it finds it said.
+    The headers are those that flask-cors would add; it skips a response that has them.
     """
     if origin is not None:
         response.headers.extend([("Access-Control-Allow-Origin", origin), *CREDENTIALS])
     return response
 
 
-def share(app: Flask, sites: Collection[Site]) -> None:
-    """Answer preflight requests, and let pages read the answers.
+def configure(app: Flask, sites: Collection[Site]) -> None:
+    """Answer preflight requests, and let the sites' pages read error responses.
 
-    A preflight can't know the site, so here all sites' origins count; each event's own site has
-    been checked by then.
+    A preflight request doesn't name its site, so the origins of all sites are allowed here.
+    `POST /events` checks the origin against its own site.
     """
-    everybody = [origin for site in sites for origin in site.origins]
+
+    # Flask calls these functions in reverse order, so this one runs after flask-cors.
+    @app.after_request
+    def hide_from_foreign_origin(response: Response) -> Response:
+        if response.headers.get("X-Gateway-Reason") == Reason.FOREIGN_ORIGIN:
+            for name in ("Access-Control-Allow-Origin", *dict(CREDENTIALS)):
+                response.headers.pop(name, None)
+        return response
+
+    all_origins = [origin for site in sites for origin in site.origins]
     null = any(site.allow_null_origin for site in sites)
     CORS(
         app,
         resources={
             "/events": {
-                "origins": [origins.pattern(everybody, null=null)],
+                "origins": [origins.pattern(all_origins, null=null)],
                 "methods": ["POST"],
                 "supports_credentials": True,
                 "expose_headers": EXPOSED,
@@ -57,5 +67,5 @@ def share(app: Flask, sites: Collection[Site]) -> None:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        response.headers.extend(EVERYBODYS if request.path.startswith(SHARED) else OURS)
+        response.headers.extend(SHARED_HEADERS if request.path.startswith(SHARED) else OWN_HEADERS)
         return response

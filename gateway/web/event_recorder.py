@@ -1,4 +1,4 @@
-"""What becomes of events at the web end: each is counted, and leaves a step in the trail."""
+"""Record what becomes of events at the web end, in metrics and in the event history."""
 
 from __future__ import annotations
 
@@ -13,78 +13,80 @@ from gateway.reasons import Reason
 from gateway.strict_schema import flatten_messages
 from gateway.web.errors import RequestRejected
 
-# Reasons for which a request's events are remembered by their IDs and types alone: these requests
-# are anybody's, or past the limit that bounds how much of one address is remembered.
-BY_NAME = frozenset(
+# For these reasons only the IDs and types of a few events are recorded: anybody can send such
+# requests, or they exceed the limit on what is recorded of one address.
+ABRIDGED = frozenset(
     {Reason.UNKNOWN_SITE, Reason.FOREIGN_ORIGIN, Reason.PIXEL_OFF, Reason.RATE_LIMIT}
 )
-FEW = 10  # events of such a request that are remembered
-A_SECOND = 100  # steps of rejected requests, past which no further request's are remembered
+ABRIDGED_EVENTS = 10  # recorded of such a request
+REJECTED_A_SECOND = 100  # steps of rejected requests, after which none is recorded
 
 
 class EventRecorder:
-    """One process's. Times are in epoch seconds."""
+    """Record the events of one process. Times are in epoch seconds."""
 
-    def __init__(self, trail: EventHistory) -> None:
-        self._trail = trail
+    def __init__(self, history: EventHistory) -> None:
+        self._history = history
         self._second = 0
-        self._noted = 0  # steps of rejected requests in it
+        self._recorded = 0  # steps of rejected requests in that second
 
-    def stored(self, records: Sequence[Record], new: Sequence[bool], at: float) -> None:
-        """These are durable, those that are not new since before."""
+    def record_stored(self, records: Sequence[Record], new: Sequence[bool], at: float) -> None:
+        """Record durable events; those that are not new are duplicates."""
         site, count = records[0].site, sum(new)
         metrics.ACCEPTED.labels(site).inc(count)
         if count < len(records):
             metrics.DUPLICATES.labels(site).inc(len(records) - count)
-        self._trail.note(steps.stored, records, new, at)
+        self._history.note(steps.stored, records, new, at)
 
-    def invalid(self, site: str, request: Request, errors: Mapping[int, Errors], at: float) -> None:
-        """Some of a request's events are not valid."""
-        metrics.REFUSED.labels(site, Reason.INVALID_EVENT).inc(len(errors))
-        self._trail.note(_invalid, site, request, errors, at)
-
-    def rejected_request(
-        self, site: str, request: Request | None, refusal: RequestRejected, at: float
+    def record_invalid(
+        self, site: str, payload: Request, errors: Mapping[int, Errors], at: float
     ) -> None:
-        """Nothing of a request is stored; None: it could not be read."""
-        events: list[Any] = [{}] if request is None else request.event_list
-        user_id, step, message = request.user_id if request else None, "refused", str(refusal)
+        """Record the invalid events of a request."""
+        metrics.REFUSED.labels(site, Reason.INVALID_EVENT).inc(len(errors))
+        self._history.note(_invalid_steps, site, payload, errors, at)
+
+    def record_rejected(
+        self, site: str, payload: Request | None, rejection: RequestRejected, at: float
+    ) -> None:
+        """Record a request of which nothing is stored; its payload is None if it was unreadable."""
+        events: list[Any] = [{}] if payload is None else payload.event_list
+        user_id, step, message = payload.user_id if payload else None, "refused", str(rejection)
         count = len(events)
-        if refusal.status == 204:
-            metrics.DROPPED.labels(site, refusal.reason).inc(count)
-            # Unwanted here means: not to be kept.
+        if rejection.status == 204:
+            metrics.DROPPED.labels(site, rejection.reason).inc(count)
+            # Neither the events nor the user may be recorded.
             events, user_id, step = [{}], None, "dropped"
-        elif request is not None:
-            metrics.REFUSED.labels(site, refusal.reason).inc(count)
-        if refusal.reason in BY_NAME:
-            events = [_named(event) for event in events[:FEW]]
+        elif payload is not None:
+            metrics.REFUSED.labels(site, rejection.reason).inc(count)
+        if rejection.reason in ABRIDGED:
+            events = [_abridge(event) for event in events[:ABRIDGED_EVENTS]]
         if len(events) < count:
             message += f" ({count} events)"
-        if self._may_note(len(events), at):
-            said = [(event, message) for event in events]
-            self._trail.note(steps.refused, site, user_id, said, refusal.reason, at, step)
+        if self._has_room(len(events), at):
+            rows = [(event, message) for event in events]
+            self._history.note(steps.refused, site, user_id, rows, rejection.reason, at, step)
 
-    def _may_note(self, count: int, at: float) -> bool:
-        """Whether the second has room for a rejected request, so that a flood displaces nothing."""
+    def _has_room(self, count: int, at: float) -> bool:
+        """Return whether a rejected request may be recorded, so that a flood displaces nothing."""
         if self._second != int(at):
-            self._second, self._noted = int(at), 0
-        self._noted += count
-        return self._noted - count < A_SECOND
+            self._second, self._recorded = int(at), 0
+        self._recorded += count
+        return self._recorded - count < REJECTED_A_SECOND
 
 
-def _named(event: Any) -> dict[str, str]:
-    """Return what is needed to find an event: its ID and type, cut to a PutEvents ID's length."""
+def _abridge(event: Any) -> dict[str, str]:
+    """Return an event's ID and type only, cut to the length of a PutEvents ID."""
     members = event if isinstance(event, dict) else {}
     names = {name: members.get(name) for name in ("eventId", "eventType")}
     return {name: value[: steps.LONGEST] for name, value in names.items() if isinstance(value, str)}
 
 
-def _invalid(
-    site: str, request: Request, errors: Mapping[int, Errors], at: float
+def _invalid_steps(
+    site: str, payload: Request, errors: Mapping[int, Errors], at: float
 ) -> Iterator[steps.Row]:
-    said = [(request.event_list[index], _said(why)) for index, why in errors.items()]
-    return steps.refused(site, request.user_id, said, Reason.INVALID_EVENT, at)
+    rows = [(payload.event_list[index], _message(why)) for index, why in errors.items()]
+    return steps.refused(site, payload.user_id, rows, Reason.INVALID_EVENT, at)
 
 
-def _said(why: Errors) -> str:
-    return "; ".join(f"{name}: {flatten_messages(texts)}" for name, texts in why.items())
+def _message(errors: Errors) -> str:
+    return "; ".join(f"{name}: {flatten_messages(texts)}" for name, texts in errors.items())

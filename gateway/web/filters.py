@@ -1,6 +1,6 @@
-"""The gates before a site's events, cheapest first: unwanted, too many, no person's.
+"""Filter requests before their events are validated: consent, rate limits, bots.
 
-Shared by every route that takes events. Consent is asked before all else that may be remembered.
+Shared by every route that takes events. Consent is checked before anything is recorded.
 """
 
 from __future__ import annotations
@@ -15,27 +15,26 @@ from gateway.web.bots import is_bot
 from gateway.web.errors import RequestRejected
 from gateway.web.rate_limits import RateLimiter
 
-REJECTED = "rejected requests"  # what they are counted as; with its space it is no site's key
-REJECTED_A_MINUTE = 600  # that an address may send to a worker
-OF_STRANGERS = frozenset(
-    {Reason.UNKNOWN_SITE, Reason.FOREIGN_ORIGIN}
-)  # reasons that nothing comes before
+REJECTED = "rejected requests"  # the counter's name; a site's key has no space
+REJECTED_A_MINUTE = 600  # per address and worker
+# The rejections that no site's `events_per_minute` limits.
+UNLIMITED = frozenset({Reason.UNKNOWN_SITE, Reason.FOREIGN_ORIGIN})
 
-# The header, the reason of its 204, and the header's name.
+# WSGI's name of the header, the reason code, and the header's name.
 SIGNALS = (("HTTP_SEC_GPC", Reason.GPC, "Sec-GPC"), ("HTTP_DNT", Reason.DNT, "DNT"))
 
 
-def ask_consent(site: Site | None, environ: Mapping[str, Any]) -> None:
-    """Raise a Refusal of status 204 where the browser asks not to be tracked."""
-    if signal := refuses_tracking(site, environ):
+def require_consent(site: Site | None, environ: Mapping[str, Any]) -> None:
+    """Reject with status 204 if the browser asks not to be tracked."""
+    if signal := find_opt_out(site, environ):
         reason, name = signal
         raise RequestRejected(204, reason, f"The visitor's browser asks not to be tracked: {name}")
 
 
-def refuses_tracking(site: Site | None, environ: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the signal not to be tracked that counts: its reason code and its header's name.
+def find_opt_out(site: Site | None, environ: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the reason code and the name of the header that asks not to be tracked, if any.
 
-    A site may ignore either signal. For None, an unknown site, both count.
+    A site may ignore either header. If the site is unknown (None), both count.
     """
     for header, reason, name in SIGNALS:
         if environ.get(header) == "1" and (site is None or getattr(site, f"honor_{reason}")):
@@ -43,31 +42,37 @@ def refuses_tracking(site: Site | None, environ: Mapping[str, Any]) -> tuple[str
     return None
 
 
-def count_rejected(refusal: RequestRejected, address: str | None, rates: RateLimiter) -> None:
-    """Count a request whose site is unknown or whose origin is foreign; raise 429 past the limit.
+def count_rejected(
+    rejection: RequestRejected, address: str | None, rate_limiter: RateLimiter
+) -> None:
+    """Count a request with an unknown site or a foreign origin; reject it with 429 past the limit.
 
-    Nothing else limits these, since there is no site whose `events_per_minute` could.
+    Nothing else limits these requests: `events_per_minute` belongs to a site.
     """
-    if refusal.reason in OF_STRANGERS:
-        limit_rejected(address, rates, 1)
+    if rejection.reason in UNLIMITED:
+        limit_rejected(address, rate_limiter, 1)
 
 
-def limit_rejected(address: str | None, rates: RateLimiter, count: int = 0) -> None:
-    """Add to an address's rejected requests; raise a Refusal of status 429 past the limit."""
-    wait = rates.count(REJECTED, address or "", count, REJECTED_A_MINUTE)
+def limit_rejected(address: str | None, rate_limiter: RateLimiter, count: int = 0) -> None:
+    """Add to an address's rejected requests; reject with status 429 past the limit."""
+    wait = rate_limiter.count(REJECTED, address or "", count, REJECTED_A_MINUTE)
     if wait:
         why = "Too many rejected requests from one address: check its trackingId and Origin"
         raise RequestRejected(429, Reason.RATE_LIMIT, why, retry_after=wait)
 
 
 def apply_filters(
-    site: Site, events: int, environ: Mapping[str, Any], address: str | None, rates: RateLimiter
+    site: Site,
+    events: int,
+    environ: Mapping[str, Any],
+    address: str | None,
+    rate_limiter: RateLimiter,
 ) -> None:
-    """Let so many events of a client through; raise Refusal, which is a 204 where none is wrong.
+    """Reject a request with 429 past its address's limit, or with 204 if a bot sent it.
 
-    `environ` is WSGI's: to ask it for a header takes a tenth of what a werkzeug object takes.
+    Headers are read from WSGI's `environ`, which is ten times faster than werkzeug's headers.
     """
-    wait = rates.wait(site, address or "", events)
+    wait = rate_limiter.wait(site, address or "", events)
     if wait:
         why = "Too many events from one address; behind a proxy, see GATEWAY_TRUSTED_PROXIES"
         raise RequestRejected(429, Reason.RATE_LIMIT, why, retry_after=wait)

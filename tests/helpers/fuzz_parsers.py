@@ -76,7 +76,7 @@ def read_pixel(data: bytes) -> None:
     """An address says nothing of a user; what is no view in it raises InvalidRequest."""
     query = MultiDict(parse_qsl(data.decode("latin-1"), keep_blank_values=True))
     try:
-        request = pixel.read(query)
+        request = pixel.read_query(query)
     except schemas.InvalidRequest:
         return
     assert (request.user_id, request.session_id, request.session) == (None, None, None)
