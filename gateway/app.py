@@ -19,8 +19,9 @@ from gateway.queues.registry import find_queue
 from gateway.reasons import Reason
 from gateway.reload import problem_of
 from gateway.settings import Settings, require_secret_key
-from gateway.web import admin, collect, cors, health, pixel, static_files
-from gateway.web.admin_auth import AdminAuth
+from gateway.web import collect, cors, health, pixel, static_files
+from gateway.web.admin import routes as admin
+from gateway.web.admin.auth import AdminAuth
 from gateway.web.collect import Collector
 from gateway.web.errors import RequestRejected
 from gateway.web.event_recorder import EventRecorder

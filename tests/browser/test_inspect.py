@@ -241,9 +241,9 @@ def test_a_log_in_ends_with_its_hour_or_the_token(
     ).test_client()
     assert other.get("/inspect/events", headers=cookie).status_code == 401
     assert "Set-Cookie" not in visitor.get("/inspect/numbers", headers=cookie).headers
-    monkeypatch.setattr("gateway.web.admin_auth.RENEW_AFTER", -1)
+    monkeypatch.setattr("gateway.web.admin.auth.RENEW_AFTER", -1)
     assert "Set-Cookie" in visitor.get("/inspect/numbers", headers=cookie).headers
-    monkeypatch.setattr("gateway.web.admin_auth.LONGEST", -1)
+    monkeypatch.setattr("gateway.web.admin.auth.LONGEST", -1)
     assert visitor.get("/inspect/events", headers=cookie).status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""Who may see what is for operators alone: programs by bearer token, people by a cookie."""
+"""Authenticate operators: programs by bearer token, people by a log-in cookie."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gateway.web.errors import RequestRejected
 from gateway.web.rate_limits import RateLimiter
 
 COOKIE = "pz_admin"
-SECONDS = 60 * 60  # that a log-in lasts without use
+SECONDS = 60 * 60  # after which an unused log-in ends
 RENEW_AFTER = SECONDS // 10
-GUESSES = 30  # wrong tokens that an address may send in a minute
-GUESSED = "admin token"  # what they are counted as; with its space it is no site's key
-LONGEST = 12 * 60 * 60  # seconds, however much it is used
+GUESSES = 30  # wrong tokens per address and minute
+GUESSED = "admin token"  # the counter's name; a site's key has no space
+LONGEST = 12 * 60 * 60  # seconds after which every log-in ends
 
 
 class AdminAuth:
-    """Knows the admin token. A change of it, or of the secret keys, logs everybody out."""
+    """Check the admin token and log-ins. Changing the token or the secret keys ends all log-ins."""
 
-    def __init__(self, token: str, secret_keys: Sequence[str], rates: RateLimiter) -> None:
-        """`secret_keys`: newest first; the first signs, all are believed."""
+    def __init__(self, token: str, secret_keys: Sequence[str], rate_limiter: RateLimiter) -> None:
+        """Take the secret keys newest first: the first one signs, all of them verify."""
         self._token = token.encode()
-        self._rates = rates
+        self._rate_limiter = rate_limiter
         self._signer = TimestampSigner(
             list(reversed(secret_keys)),
             salt=f"personalize-gateway.admin.{sha256(self._token).hexdigest()}",
@@ -36,36 +36,36 @@ class AdminAuth:
             digest_method=sha256,
         )
 
-    def admits(self, request: Request) -> bool:
-        """Whether the request bears the token, or the cookie of a log-in; Refusal: see is_token."""
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(given.strip(), request):
+    def is_admin(self, request: Request) -> bool:
+        """Return whether the request has the token or a valid log-in. Raises as `is_token`."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.is_token(token.strip(), request):
             return True
         return self._started(request.cookies.get(COOKIE)) is not None
 
-    def is_token(self, given: str, request: Request) -> bool:
-        """Whether this is the token; how long the look takes does not tell how near it was.
+    def is_token(self, token: str, request: Request) -> bool:
+        """Return whether this is the admin token, in constant time.
 
-        Raises Refusal where the address has guessed too often to be told.
+        Raise RequestRejected if the address has sent too many wrong ones.
         """
         self.require_unlocked(request)
-        right = hmac.compare_digest(given.encode(), self._token)
-        if not right:
-            self._guessed(request, 1)
-        return right
+        is_right = hmac.compare_digest(token.encode(), self._token)
+        if not is_right:
+            self._count_wrong(request, 1)
+        return is_right
 
     def require_unlocked(self, request: Request) -> None:
-        """Raise a Refusal of status 429 where the address has guessed too often."""
-        if wait := self._guessed(request, 0):
+        """Reject with status 429 if the address has sent too many wrong tokens."""
+        if wait := self._count_wrong(request, 0):
             why = "Too many wrong tokens from this address"
             raise RequestRejected(429, Reason.ADMIN_GUESSES, why, retry_after=wait)
 
-    def _guessed(self, request: Request, wrong: int) -> int:
-        """Count so many wrong tokens of its address; the seconds to wait once it has sent all."""
-        return self._rates.count(GUESSED, request.remote_addr or "", wrong, GUESSES - 1)
+    def _count_wrong(self, request: Request, count: int) -> int:
+        """Count wrong tokens of an address; return the seconds to wait if it sent too many."""
+        return self._rate_limiter.count(GUESSED, request.remote_addr or "", count, GUESSES - 1)
 
     def log_in(self, request: Request, response: Response, started: int | None = None) -> None:
-        """Set the cookie. It names no path, so that it holds for that of the request's folder."""
+        """Set the cookie. Without a path it holds below the log-in's own path only."""
         response.set_cookie(
             COOKIE,
             self._signer.sign(str(started or int(time.time()))).decode(),
@@ -77,14 +77,14 @@ class AdminAuth:
         )
 
     def renew(self, request: Request, response: Response) -> None:
-        """Let a log-in that is in use last, once a while, and not for ever."""
+        """Set the cookie again if a tenth of its time is over and the log-in is not too old."""
         cookie = request.cookies.get(COOKIE)
         started = self._started(cookie)
         if cookie and started and self._started(cookie, RENEW_AFTER) is None:
             self.log_in(request, response, started)
 
     def _started(self, cookie: str | None, seconds: int = SECONDS) -> int | None:
-        """When this log-in was, in epoch seconds; None where it is none, or over."""
+        """Return when this log-in was (epoch seconds), or None if it is invalid or over."""
         try:
             started = int(self._signer.unsign(cookie or "", max_age=seconds))
         except (BadSignature, ValueError):

@@ -1,4 +1,4 @@
-"""What the inspector's page asks for, a few times a second: events' lives, and numbers."""
+"""Serve the data that the inspector's page polls: events, one event's trace, and numbers."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def add_routes(
     queue: QueueBackend,
     redactor: Redactor,
     state: Callable[[], State],
-    examined: Callable[[], Health],
+    check_health: Callable[[], Health],
 ) -> None:
-    """Answers in short, so that no worker of any class is tied up by who looks on."""
-    trail = HistoryReader(queue.history_path)
+    """Add the routes. Each response is short and immediate, so that viewers block no worker."""
+    history = HistoryReader(queue.history_path)
 
     @routes.get("/inspect/events")
-    def events() -> Response:
-        """Those that had a step after `after`, which is the `next` of the last answer."""
+    def get_events() -> Response:
+        """Return the events with a step after `after`, the `next` of the previous response."""
         args = request.args
-        wanted = EventFilter(*(args.get(name) or None for name in EventFilter._fields))
+        event_filter = EventFilter(*(args.get(name) or None for name in EventFilter._fields))
         after = args.get("after", 0, type=int)
-        last, lives = _looked(lambda: trail.lives(wanted, max(0, min(after, 1 << 62))))
-        return jsonify({"next": last, "events": lives})
+        last, events = _read(lambda: history.lives(event_filter, max(0, min(after, 1 << 62))))
+        return jsonify({"next": last, "events": events})
 
     @routes.get("/inspect/trace")
-    def where() -> Response:
-        """All that is known of the event `id`."""
+    def get_trace() -> Response:
+        """Return everything known about the event `id`."""
         event_id = request.args.get("id", "").strip()
         return jsonify(
-            _looked(
+            _read(
                 lambda: trace.find(
                     queue, redactor, event_id, with_dead_letters=queue.capabilities.local
                 )
@@ -55,39 +55,39 @@ def add_routes(
 
     @routes.get("/inspect/numbers")
     def numbers() -> Response:
-        """What happened in each second of the last minutes, and how it stands now."""
+        """Return what happened in each second of the last minutes, and the present state."""
         now = time.time()
-        ticks = _looked(lambda: trail.ticks(now))
+        ticks = _read(lambda: history.ticks(now))
         return jsonify(
             {
                 "now": now,
                 "seconds": CHART_SECONDS,
                 "ticks": ticks,
                 "local": not queue.capabilities.local,
-                "queue": _queue(run_in_threadpool(state)),
-                "troubles": _troubles(examined()),
+                "queue": _describe_queue(run_in_threadpool(state)),
+                "troubles": _describe_issues(check_health()),
             }
         )
 
 
-def _looked(look: Callable[[], Value]) -> Value:
+def _read(read: Callable[[], Value]) -> Value:
     try:
-        return run_in_threadpool(look)
+        return run_in_threadpool(read)
     except (sqlite3.Error, OSError, QueueError) as error:
         raise RequestRejected(
-            503, Reason.TRAIL_UNREADABLE, f"The trail can't be read now: {error}"
+            503, Reason.TRAIL_UNREADABLE, f"The event history can't be read now: {error}"
         ) from None
 
 
-def _queue(state: State) -> dict[str, Any] | None:
+def _describe_queue(state: State) -> dict[str, Any] | None:
     status = state.status
     return status and {**status._asdict(), "bytes": state.queue_bytes}
 
 
-def _troubles(health: Health) -> list[str]:
-    """Why events can't be stored, or are not delivered, in sentences for people."""
+def _describe_issues(health: Health) -> list[str]:
+    """Describe for people why events can't be stored, or are not delivered."""
     stored = [f"Events can't be stored: {health.unavailable}"] if health.unavailable else []
     return stored + [
-        f"{one.site}: nothing is delivered: {one.message}" if one.site else one.message
-        for one in health.degraded
+        f"{issue.site}: nothing is delivered: {issue.message}" if issue.site else issue.message
+        for issue in health.degraded
     ]

@@ -1,4 +1,4 @@
-"""What is for operators alone: `/metrics`, and the way into `/inspect`."""
+"""Serve `/metrics`, the inspector's page, and its log-in and log-out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gateway.observability.redaction import Redactor
 from gateway.queues import QueueBackend
 from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
-from gateway.web import inspector
-from gateway.web.admin_auth import COOKIE, AdminAuth
+from gateway.web.admin import inspector
+from gateway.web.admin.auth import COOKIE, AdminAuth
 from gateway.web.errors import RequestRejected
 from gateway.web.snippet import STATIC
 
 PAGES = STATIC / "inspect"
-FORM_BYTES = 4096  # of a log-in, since it costs anybody nothing to send one
+FORM_BYTES = 4096  # limit of a log-in, which anybody can send
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -37,22 +37,22 @@ log = logging.getLogger(__name__)
 def blueprint(
     queue: QueueBackend,
     redactor: Redactor,
-    guard: AdminAuth,
+    auth: AdminAuth,
     state: Callable[[], metrics.State],
-    examined: Callable[[], Health],
+    check_health: Callable[[], Health],
 ) -> Blueprint:
-    """The routes behind the guard; `state` is what waits and how delivery is going.
+    """Return the routes that require the admin token.
 
-    `examined` is what `/readyz` says.
+    `state` returns the state of the queue and the forwarder, `check_health` what `/readyz` reports.
     """
     routes = Blueprint("admin", __name__)
     page = (PAGES / "index.html").read_text(encoding="utf-8")
-    _keep_others_out(routes, guard)
-    _add_log_in(routes, guard)
+    _require_admin(routes, auth)
+    _add_log_in_routes(routes, auth)
 
     @routes.get("/metrics")
     def show_metrics() -> Response:
-        health = examined()
+        health = check_health()
         text = run_in_threadpool(lambda: metrics.exposition(state(), health))
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 
@@ -60,16 +60,16 @@ def blueprint(
     def inspect() -> Response:
         return Response(page, mimetype="text/html")
 
-    inspector.add_routes(routes, queue, redactor, state, examined)
+    inspector.add_routes(routes, queue, redactor, state, check_health)
     return routes
 
 
-def _keep_others_out(routes: Blueprint, guard: AdminAuth) -> None:
+def _require_admin(routes: Blueprint, auth: AdminAuth) -> None:
     log_in_page = (PAGES / "log-in.html").read_text(encoding="utf-8")
 
     @routes.before_request
-    def operators_only() -> Response | None:
-        if request.endpoint in ("admin.log_in", "admin.log_out") or guard.admits(request):
+    def require_admin() -> Response | None:
+        if request.endpoint in ("admin.log_in", "admin.log_out") or auth.is_admin(request):
             return None
         if request.endpoint != "admin.inspect" or "Authorization" in request.headers:
             raise RequestRejected(
@@ -85,34 +85,34 @@ def _keep_others_out(routes: Blueprint, guard: AdminAuth) -> None:
     @routes.after_request
     def headers(response: Response) -> Response:
         response.headers.update(HEADERS)
-        if request.endpoint == "admin.numbers":  # which the page asks for while it is open
-            guard.renew(request, response)
+        if request.endpoint == "admin.numbers":  # the open page polls this
+            auth.renew(request, response)
         return response
 
 
-def _add_log_in(routes: Blueprint, guard: AdminAuth) -> None:
-    repeats = RateLimitedLogger(log)
+def _add_log_in_routes(routes: Blueprint, auth: AdminAuth) -> None:
+    logger = RateLimitedLogger(log)
 
     @routes.post("/inspect/log-in")
     def log_in() -> Response:
-        guard.require_unlocked(request)
+        auth.require_unlocked(request)
         request.max_content_length = FORM_BYTES
-        if not guard.is_token(request.form.get("token", ""), request):
+        if not auth.is_token(request.form.get("token", ""), request):
             metrics.REQUESTS_REFUSED.labels(Reason.ADMIN_TOKEN).inc()
-            repeats.say(Reason.ADMIN_TOKEN, "a log-in to /inspect with a wrong token")
-            return _see("../inspect?wrong")
-        response = _see("../inspect")
-        guard.log_in(request, response)
+            logger.say(Reason.ADMIN_TOKEN, "a log-in to /inspect with a wrong token")
+            return _redirect("../inspect?wrong")
+        response = _redirect("../inspect")
+        auth.log_in(request, response)
         return response
 
     @routes.post("/inspect/log-out")
     def log_out() -> Response:
-        response = _see("../inspect")
-        if guard.admits(request):  # and is no other site's doing, who would get no cookie
+        response = _redirect("../inspect")
+        if auth.is_admin(request):  # another site's form can't log out: it has no cookie
             response.delete_cookie(COOKIE, path=None)
         return response
 
 
-def _see(where: str) -> Response:
-    """Elsewhere, by a relative way: the gateway may stand on any path of a site."""
-    return Response(status=303, headers={"Location": where})
+def _redirect(location: str) -> Response:
+    """Redirect to a relative URL, since the gateway may be served under any path."""
+    return Response(status=303, headers={"Location": location})

@@ -1,0 +1,1 @@
+"""Serve what is for operators alone: `/metrics` and `/inspect`, behind the admin token."""
