@@ -1,10 +1,13 @@
-"""gunicorn's gevent worker, made for the open net: nobody holds it up by being slow or many.
+"""Extend gunicorn's gevent worker so that slow or numerous clients can't block it.
 
-A request's head has the time of a kept-alive connection (`keepalive`), its body gunicorn's
-`timeout`. Where nearly all connections are taken, the one that has been waited for longest makes
-room, so that a newcomer is always let in. What is no HTTP is answered like any other refusal.
-A worker that is to end doesn't wait for connections on which nothing happens. One that has no file
-left to open for a new connection says so in one line, and parts with another.
+- A request's head must arrive within `keepalive` seconds, its body within `timeout`.
+- When nearly all connections are in use, the one that has been idle longest is closed, so a new
+  one is always accepted. The same happens when the process may not open another file.
+- Malformed HTTP is answered in the same format as every other rejected request.
+- A worker that shuts down doesn't wait for idle connections.
+
+This needs attributes of gunicorn's requests that its documentation doesn't describe. Each is
+explained where it is used; setup.cfg bounds gunicorn's and gevent's versions for their sake.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, Protocol
 
 import gevent
-from flask import Flask, Response
+from flask import Flask
+from gevent.monkey import get_original
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import errors
@@ -29,31 +33,32 @@ from gateway.observability import logs
 from gateway.reasons import Reason
 from gateway.web import open_files
 
-SPARE = 0.1  # of the connections, which those that were told to go may still hold
-IDLE = 1.0  # seconds without a request after which an ending worker parts with a connection
-DRAINED = 65536  # bytes of a body that are worth reading for the sake of the next request
-LINGERED = 2**23  # bytes that are thrown away so that who sends all before reading sees the answer
+SPARE = 0.1  # of the connections, for those that are being closed
+IDLE = 1.0  # seconds without a request after which a worker that ends closes a connection
+DRAINED = 65536  # bytes of a rejected body that are read to keep the connection alive
+LINGERED = 2**23  # bytes that are discarded for clients that read the response only after sending
 
-# Whatever else is wrong with a request's framing is a 400.
+# All other errors in a request's framing are answered with 400.
 ANSWERS = {
     errors.LimitRequestLine: exceptions.RequestURITooLarge,
     errors.LimitRequestHeaders: exceptions.RequestHeaderFieldsTooLarge,
     errors.ExpectationFailed: exceptions.ExpectationFailed,
 }
 
-
+# What the system reports when it can't accept another connection now.
 EXHAUSTED = {EMFILE, ENFILE, ENOBUFS, ENOMEM}
-LONGEST_PAUSE = 0.1  # seconds, where a connection could not be accepted
+LONGEST_PAUSE = 0.1  # seconds until accepting is tried again
 
 log = logging.getLogger(__name__)
+BlockingSocket = get_original("socket", "socket")  # the standard library's, before gevent's patches
 
 
 class Exhausted(OSError):
-    """A connection could not be accepted: of this, gevent prints no traceback."""
+    """Report that a connection could not be accepted; gevent prints no traceback of this."""
 
 
 class Server(StreamServer):  # type: ignore[misc]
-    """Accepts connections; where files run out, it tells the worker and tries again soon."""
+    """Accept connections; when files run out, tell the worker and try again soon."""
 
     max_delay = LONGEST_PAUSE
 
@@ -61,7 +66,7 @@ class Server(StreamServer):  # type: ignore[misc]
         ssl = {name: options[name] for name in ("ssl_context",) if name in options}
         super().__init__(listener, handle=partial(worker.handle, listener), spawn=spawn, **ssl)
         self._worker = worker
-        if worker.cfg.workers > 1:  # leave some to the others, as gunicorn does
+        if worker.cfg.workers > 1:  # as gunicorn does, so that connections spread over workers
             self.max_accept = 1
 
     def do_read(self) -> Any:
@@ -71,19 +76,19 @@ class Server(StreamServer):  # type: ignore[misc]
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 raise
-            self._worker.make_room(error)
+            self._worker.close_longest_idle(error)
             raise Exhausted(*error.args) from None
 
 
 class Reader(Protocol):
-    """What gunicorn reads a request's body from."""
+    """Describe what gunicorn reads a request's body from."""
 
     def read(self, size: int) -> bytes:
-        """That many bytes, or fewer at the end."""
+        """Return that many bytes, or fewer at the end."""
 
 
 class DeadlineReader:
-    """Reads a request's body for so many seconds at most; then it raises what `late` names."""
+    """Read a request's body within a number of seconds, or raise what `late` names."""
 
     def __init__(self, req: Any, seconds: float) -> None:
         self.late: type[BaseException] = exceptions.RequestTimeout
@@ -101,100 +106,116 @@ class DeadlineReader:
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """What `worker_class` in gunicorn.conf.py names."""
+    """Serve connections; `worker_class` in gunicorn.conf.py names this class."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.worker_connections: int = min(self.cfg.worker_connections, open_files.connections())
         self._most = int(self.worker_connections * (1 - SPARE))
         self.server_class = partial(Server, worker=self)
-        self._repeats = logs.RateLimitedLogger(log)
-        # Since when each is idle, None while a request of it is served (`time.monotonic()`); the
-        # one waited for longest comes first.
-        self._waiting: dict[socket, float | None] = {}
+        self._logger = logs.RateLimitedLogger(log)
+        # When each connection became idle (`time.monotonic()`), None while a request is served.
+        # The one that has been idle longest comes first.
+        self._idle_since: dict[socket, float | None] = {}
 
     def run(self) -> None:
-        """Serve until told to end."""
-        hub = gevent.get_hub()
+        """Serve until the master ends the worker."""
+        hub = gevent.get_hub()  # its documented list of exceptions without a traceback
         hub.NOT_ERROR = (*hub.NOT_ERROR, Exhausted)
         super().run()
 
-    def make_room(self, error: OSError) -> None:
-        """Part with the connection that has been waited for longest, and log why."""
-        self._repeats.say(
+    def close_longest_idle(self, error: OSError) -> None:
+        """Close the connection that has been idle longest, and log why."""
+        self._logger.say(
             Reason.OUT_OF_FILES, f"A connection could not be accepted: {error.strerror}"
         )
-        if self._waiting:
-            self._part_with(next(iter(self._waiting)), SHUT_RDWR)
+        if self._idle_since:
+            self._shut_down(next(iter(self._idle_since)), SHUT_RDWR)
 
     def notify(self) -> None:
-        """Tell the master, once a second, that this worker lives; let idle connections go."""
+        """Tell the master that this worker lives; once it ends, close idle connections."""
         super().notify()
         if self.alive:
             return
         now = time.monotonic()
-        idle = [one for one, since in self._waiting.items() if since and now - since > IDLE]
+        idle = [
+            connection
+            for connection, since in self._idle_since.items()
+            if since and now - since > IDLE
+        ]
         for connection in idle:
-            self._part_with(connection, SHUT_RD)  # a request that has come by now is served yet
+            self._shut_down(connection, SHUT_RD)  # a request that has arrived is still served
 
     def handle(self, listener: socket, client: socket, addr: Any) -> None:
         """Serve a connection until it ends."""
-        if len(self._waiting) >= self._most:
-            self._part_with(next(iter(self._waiting)), SHUT_RDWR)
-        self._waiting[client] = time.monotonic()
+        if len(self._idle_since) >= self._most:
+            self._shut_down(next(iter(self._idle_since)), SHUT_RDWR)
+        self._idle_since[client] = time.monotonic()
         try:
             super().handle(listener, client, addr)
         finally:
-            self._waiting.pop(client, None)
+            self._idle_since.pop(client, None)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket, addr: Any) -> Any:
         """Serve a request whose head has been read."""
-        if sock in self._waiting:  # now it is waited for anew
-            del self._waiting[sock]
-            self._waiting[sock] = None
+        if sock in self._idle_since:  # move it to the end
+            del self._idle_since[sock]
+            self._idle_since[sock] = None
+        # gunicorn has no time limit for a body and no hook around its reader, so the reader is
+        # replaced. `length` is how much LengthReader has not read yet; ChunkedReader has none.
         reader = req.body.reader
-        length = getattr(reader, "length", None)  # that is not read yet; None: in chunks
+        length = getattr(reader, "length", None)
         if length is None or length > DRAINED:
             req.force_close()
-        if length is None or length > req.unreader.buf.getbuffer().nbytes:  # else it is all here
+        # A body that is in the buffer already needs no limit, which costs time.
+        if length is None or length > req.unreader.buf.getbuffer().nbytes:
             req.body.reader = DeadlineReader(req, self.cfg.timeout)
         try:
             return super().handle_request(listener_name, req, sock, addr)
-        except StopIteration:  # the connection is to end
+        except StopIteration:  # how gunicorn ends a connection after this request
             if getattr(reader, "length", True):
                 self._linger(sock)
             raise
         finally:
-            if isinstance(req.body.reader, DeadlineReader):  # what is left is nobody's to answer
+            if isinstance(
+                req.body.reader, DeadlineReader
+            ):  # the response is sent: only drained now
                 req.body.reader.late = TimeoutError
-            if sock in self._waiting:
-                self._waiting[sock] = time.monotonic()
+            if sock in self._idle_since:
+                self._idle_since[sock] = time.monotonic()
 
     def handle_error(self, req: Any, client: socket, addr: Any, exc: BaseException) -> None:
-        """Answer what is no HTTP; the log has the reason, never the address or the content."""
+        """Answer malformed HTTP, and log the reason without the address and the content."""
         ours = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
         if not isinstance(exc, errors.ParseException) or isinstance(exc, ours):
             super().handle_error(req, client, addr, exc)
             return
-        refusal = ANSWERS.get(type(exc), exceptions.BadRequest)
-        util.write_nonblock(client, self._answer(refusal()))
+        http_error = ANSWERS.get(type(exc), exceptions.BadRequest)
+        util.write_nonblock(client, self._render(http_error()))
         self._linger(client)
 
-    def _answer(self, error: exceptions.HTTPException) -> bytes:
-        """The application's answer to an error that it has not met itself."""
+    def _render(self, error: exceptions.HTTPException) -> bytes:
+        """Return the application's response to an error that occurred outside of it."""
         app: Flask = self.wsgi
         with app.test_request_context():
-            response: Response = app.finalize_request(app.handle_user_exception(error), True)
+            response = app.process_response(app.make_response(app.handle_user_exception(error)))
         lines = [f"HTTP/1.1 {response.status}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         return "\r\n".join([*lines, "", ""]).encode() + response.get_data()
 
     def _linger(self, connection: socket) -> None:
-        """Close, in two seconds at most: at once, with something unread, would reset it."""
+        """Close within two seconds; closing at once would reset it if something is unread."""
         util.close_graceful(connection, max_drain=LINGERED)
 
-    def _part_with(self, connection: socket, how: int) -> None:
-        self._waiting.pop(connection)
-        # Whoever reads from it finds its end, quietly; gevent's own shutdown would raise there.
+    def _shut_down(self, connection: socket, how: int) -> None:
+        """Let the greenlet that reads from a connection find its end.
+
+        gevent's own `shutdown` would raise an error in that greenlet.
+        """
+        self._idle_since.pop(connection)
         with suppress(OSError):  # it ended by itself
-            connection._sock.shutdown(how)  # type: ignore[attr-defined]
+            blocking = BlockingSocket(fileno=connection.fileno())
+            try:
+                blocking.shutdown(how)
+            finally:
+                blocking.detach()
