@@ -112,22 +112,6 @@ def test_the_systemd_units_share_a_queue_and_only_one_of_them_has_credentials(tm
                 assert stat.S_IMODE(path.stat().st_mode) in (0o660, 0o2660), path
 
 
-def test_the_systemd_commands_of_the_guide_work_where_etc_is_empty(tmp_path):
-    for folder in ("etc/systemd/system", "path/to"):
-        (tmp_path / folder).mkdir(parents=True)
-    write_sites(tmp_path / "path/to/sites.toml")
-    guide = (ROOT / "docs/deploy.md").read_text()
-    section = guide.split("### systemd")[1]
-    block = section.split("```sh\n")[1].split("```")[0]
-    installs = [line for line in block.splitlines() if line.startswith("install ")]
-    assert len(installs) == 5
-    script = re.sub(r"(?<=[ =])/(etc|path)/", rf"{tmp_path}/\1/", "\n".join(installs))
-    subprocess.run(["sh", "-ec", script], cwd=DEPLOY / "systemd", check=True)
-    subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], check=True)
-    assert "personalize-forwarder:" in (tmp_path / "etc/passwd").read_text()
-    assert stat.S_IMODE((tmp_path / "etc/personalize-gateway/web.env").stat().st_mode) == 0o600
-
-
 def test_the_guide_runs_check_with_what_the_forwarders_unit_has():
     guide = (ROOT / "docs/deploy.md").read_text()
     command = guide.split("systemd-run ")[1].split("```")[0]
