@@ -1,4 +1,4 @@
-"""How gunicorn serves the gateway: read by `serve`, or from the working directory.
+"""Configure gunicorn: `serve` reads this file, gunicorn itself finds it in the working directory.
 
 Command-line options win.
 """
@@ -21,7 +21,7 @@ from gateway.web import drop_credentials, open_files
 
 
 def _workers():
-    """Stop with one line where PORT or WEB_CONCURRENCY is wrong: gunicorn uses PORT next."""
+    """Return the number of workers; exit with one line if PORT or WEB_CONCURRENCY is invalid."""
     try:
         return server_settings(os.environ)[1] or os.cpu_count() or 1
     except SettingsError as error:
@@ -31,7 +31,7 @@ def _workers():
 wsgi_app = "gateway.wsgi:app"
 worker_class = "gateway.web.worker.Worker"  # gevent; sync and gthread work too, behind a proxy
 workers = _workers()
-graceful_timeout = 10  # requests take milliseconds; idle connections are kept no longer
+graceful_timeout = 10  # seconds; requests take milliseconds, idle connections are closed
 keepalive = 75  # seconds; longer than the idle time-out of common load balancers
 limit_request_fields = 64  # browsers send some 20, proxies add a handful
 # GATEWAY_TRUSTED_PROXIES alone decides whose headers are believed.
@@ -43,16 +43,16 @@ logger_class = "gateway.observability.gunicorn_log.Log"
 
 
 def on_starting(server):
-    """Stop with one line where a setting is wrong, before anything is bound or forked."""
+    """Exit with one line if a setting is invalid, before anything is bound or forked."""
     logs.configure()
     try:
-        kept = ReloadableSettings(os.environ)
-        require_secret_key(kept.settings)
+        reloadable = ReloadableSettings(os.environ)
+        require_secret_key(reloadable.settings)
     except SettingsError as error:
         logs.non_blocking(sys.stderr).drain()  # so that the reason comes last
         sys.exit(f"personalize-gateway: {error}")
     open_files.raise_limit()
-    # What the workers share is in a folder of its own, also where gunicorn gives up root for them.
+    # The workers share this folder, so it belongs to the user that gunicorn runs them as.
     server.folder = tempfile.mkdtemp(prefix="personalize-gateway-")
     if server.cfg.uid != os.geteuid():
         os.chown(server.folder, server.cfg.uid, server.cfg.gid)
@@ -60,11 +60,11 @@ def on_starting(server):
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", server.folder)
     # A worker that can't boot halts gunicorn, so none reads a sites file that may be broken by
     # then. The server outlives a reload, which runs this file again.
-    server.sites = SitesFileCopy(kept, Path(server.folder) / "sites.toml")
+    server.sites = SitesFileCopy(reloadable, Path(server.folder) / "sites.toml")
     # Other queues have forwarders that are started separately.
-    server.has_local_queue = find_queue(kept.settings).capabilities.local
-    beside = kept.settings.forwarder == "auto" and server.has_local_queue
-    server.supervisor = Supervisor(server.sites.environ) if beside else None
+    server.has_local_queue = find_queue(reloadable.settings).capabilities.local
+    starts_forwarder = reloadable.settings.forwarder == "auto" and server.has_local_queue
+    server.supervisor = Supervisor(server.sites.environ) if starts_forwarder else None
 
 
 def when_ready(server):
@@ -74,23 +74,23 @@ def when_ready(server):
 
 
 def on_reload(server):
-    """Take over the sites file, if it is valid: for the workers, which are replaced next, too."""
+    """Read the sites file again, if it is valid, before gunicorn replaces the workers."""
     server.sites.reread()
     if server.supervisor:
         server.supervisor.reload()
 
 
 def pre_fork(server, worker):
-    """Make the counters' folder again, should somebody have tidied it away, and give out a slot."""
+    """Create the counters' folder again if it was deleted, and assign the worker a slot."""
     os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"], exist_ok=True)
-    taken = {other.slot for other in server.WORKERS.values()}
-    worker.slot = next(number for number in itertools.count(1) if number not in taken)
+    used = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(number for number in itertools.count(1) if number not in used)
 
 
 def post_fork(server, worker):
-    """Let the worker count on where an earlier one in its slot ended, and read the copy.
+    """Let the worker continue the counters of its slot, and read the copy of the sites file.
 
-    It needs no AWS credentials where the queue is a file; the forwarder has them from the master.
+    With a local queue it needs no AWS credentials; the forwarder gets them from the master.
     """
     if server.has_local_queue:
         drop_credentials.drop_credentials()
@@ -99,21 +99,21 @@ def post_fork(server, worker):
 
 
 def post_worker_init(worker):
-    """Let the garbage collector leave alone what lives as long as the worker: it stops the world.
+    """Exempt what lives as long as the worker from garbage collection.
 
-    That took 20 to 30 ms, every few thousand requests.
+    Collecting it paused the worker for 20 to 30 ms every few thousand requests.
     """
     gc.collect()
     gc.freeze()
 
 
 def worker_exit(server, worker):
-    """Give it all back, so that what is open is closed at the end."""
+    """Make everything collectable again, so that open files are closed at the end."""
     gc.unfreeze()
 
 
 def on_exit(server):
-    """End the forwarder, which finishes what is in flight first."""
+    """Stop the forwarder, which first finishes the calls in flight."""
     shutil.rmtree(server.folder, ignore_errors=True)
     if server.supervisor:
         server.supervisor.stop()

@@ -1,4 +1,4 @@
-"""What gunicorn serves: `gunicorn wsgi:app`."""
+"""Create the application for gunicorn: `gunicorn wsgi:app`."""
 
 import os
 

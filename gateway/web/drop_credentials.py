@@ -1,4 +1,4 @@
-"""Takes AWS's credentials away from a process that has no business with them."""
+"""Remove AWS credentials from a process that doesn't need them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ PREFIX = "AWS_"
 def drop_credentials() -> None:
     """Remove every AWS variable from this process's environment, and from the kernel's copy.
 
-    What a process was started with stays readable in /proc/self/environ, the first file that
-    anybody asks for who has found a way to read files: so there the text is blanked.
+    The environment that a process started with stays readable in /proc/self/environ, where anybody
+    who can make the process read a file would look first, so the text is overwritten there.
     """
     texts = _addresses() if os.path.exists("/proc/self/environ") else []
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
@@ -22,7 +22,7 @@ def drop_credentials() -> None:
 
 
 def _addresses() -> list[tuple[int, int]]:
-    """Where the C library has their texts, and how long they are."""
+    """Return where the C library holds the variables' texts, and their lengths."""
     pointers = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
     found = []
     index = 0

@@ -1,4 +1,4 @@
-"""Why a request is not accepted: one table of statuses, one reason code for response and log."""
+"""Reject requests: the exception, and its response in the shape that AWS's SDKs read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# Status → the error's name, as AWS's SDKs know it.
+# HTTP status → the error's name in AWS's SDKs.
 TYPES = {
     400: "InvalidInputException",
     401: "UnauthorizedException",
@@ -27,9 +27,9 @@ RETRY_AFTER = 5  # seconds
 
 
 class RequestRejected(Exception):
-    """Nothing of a request is stored. `reason` is the code that response, metric and log share.
+    """Report that nothing of a request is stored; `reason` is the code in response, metric and log.
 
-    With status 204 nothing is wrong with it: somebody does not want it.
+    Status 204 means that the request is valid but unwanted.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RequestRejected(Exception):
         self.retry_after = retry_after  # seconds
 
     def response(self) -> Response:
-        """The answer, in the shape that AWS's SDKs read."""
+        """Return the response."""
         if self.status == 204:
             return no_content(self.reason)
         name = TYPES.get(self.status, "InvalidInputException")
@@ -68,7 +68,7 @@ class RequestRejected(Exception):
 
 
 class NoContent(Response):
-    """A 204. werkzeug would copy its headers once more, to mend what such a one does not have."""
+    """A 204, for which werkzeug need not copy and complete the headers."""
 
     default_mimetype = None
 
@@ -77,7 +77,7 @@ class NoContent(Response):
 
 
 def no_content(reason: str | None = None) -> Response:
-    """A 204, which promises that everything is stored, or names the reason why not."""
+    """Return a 204: everything is stored, or the reason says why not."""
     response = NoContent(status=204)
     if reason:
         response.headers["X-Gateway-Reason"] = reason

@@ -15,10 +15,10 @@ from gateway.web.errors import RETRY_AFTER
 log = logging.getLogger(__name__)
 
 
-def blueprint(examined: Callable[[], Health]) -> Blueprint:
+def blueprint(check_health: Callable[[], Health]) -> Blueprint:
     """Return both routes; `/readyz` is 200 while events can be stored, even if not delivered."""
     routes = Blueprint("health", __name__)
-    said: frozenset[tuple[str, str | None]] = frozenset()
+    logged: frozenset[tuple[str, str | None]] = frozenset()
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -26,26 +26,29 @@ def blueprint(examined: Callable[[], Health]) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        nonlocal said
-        health = examined()
-        if health.codes != said:
-            said = health.codes
-            log.log(logging.WARNING if said else logging.INFO, "readyz: %s", printable(str(health)))
+        nonlocal logged
+        health = check_health()
+        if health.codes != logged:
+            logged = health.codes
+            log.log(
+                logging.WARNING if logged else logging.INFO, "readyz: %s", printable(str(health))
+            )
         if health.unavailable:
             return _unavailable(health.unavailable)
-        complaints = [
-            {name: text for name, text in one._asdict().items() if text} for one in health.degraded
+        issues = [
+            {name: text for name, text in issue._asdict().items() if text}
+            for issue in health.degraded
         ]
-        if complaints:
-            return jsonify({"status": "degraded", "degraded": complaints})
+        if issues:
+            return jsonify({"status": "degraded", "degraded": issues})
         return jsonify({"status": "ok"})
 
     return routes
 
 
 def _unavailable(error: QueueError) -> Response:
-    answer = {"status": "unavailable", "reason": error.reason, "message": str(error)}
-    response = jsonify(answer)
+    body = {"status": "unavailable", "reason": error.reason, "message": str(error)}
+    response = jsonify(body)
     response.status_code = 503
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return response

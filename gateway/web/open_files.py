@@ -1,13 +1,13 @@
-"""How many files, and so connections, a process may have open."""
+"""Raise the limit of open files, and derive the number of connections from it."""
 
 from __future__ import annotations
 
 import resource
 from contextlib import suppress
 
-WANTED = (65_536, 10_240)  # the second is the most that macOS allows, whatever the hard limit says
-RESERVED = 100  # of a worker for the queue, the event history, counters and logs
-EACH = 2  # a connection, and the static file that is sent to it
+WANTED = (65_536, 10_240)  # the second is the maximum on macOS
+RESERVED = 100  # per worker, for the queue, the event history, counters and logs
+EACH = 2  # per connection: its socket, and the static file that is sent
 
 
 def raise_limit() -> None:

@@ -1,7 +1,6 @@
-"""How many events an address may send to a site in a minute, and how often guess the admin token.
+"""Limit the events, rejected requests and wrong admin tokens of each address per minute.
 
-Counted in each worker by itself, or in Redis for all of them. Neither learns an address: what is
-counted is a keyed hash of it.
+Each worker counts for itself, or all of them in Redis. Addresses are stored as keyed hashes only.
 """
 
 from __future__ import annotations
@@ -26,66 +25,66 @@ from gateway.sites import Site
 
 MEMORY = "memory://"
 MINUTE = 60
-REDIS_SECONDS = 0.25  # to answer
-REDIS_PAUSE = 10.0  # seconds for which each worker counts by itself after Redis failed
+REDIS_SECONDS = 0.25  # timeout
+REDIS_PAUSE = 10.0  # seconds for which a worker counts for itself after Redis failed
 
 log = logging.getLogger(__name__)
-_a_minute = cache(RateLimitItemPerMinute)  # of so many
+_per_minute = cache(RateLimitItemPerMinute)
 
 
 class RateLimiter:
-    """What each address has sent."""
+    """Count what each address sends."""
 
     def __init__(self, url: str, key: str, clock: Callable[[], float] = time.time) -> None:
-        """`url`: where to count; `key`: what the addresses are hashed with."""
+        """Count at `url`, in memory or in Redis; hash addresses with `key`."""
         self._key = hashlib.blake2b(key.encode(), digest_size=32).digest()
         self._clock = clock
-        self._own = FixedWindowRateLimiter(FixedWindowStorage(clock=clock))
+        self._local = FixedWindowRateLimiter(FixedWindowStorage(clock=clock))
         self._shared = None if url == MEMORY else FixedWindowRateLimiter(_redis(url))
         self._shared_from = 0.0
-        self._repeats = logs.RateLimitedLogger(log)
+        self._logger = logs.RateLimitedLogger(log)
 
     def wait(self, site: Site, address: str, events: int) -> int:
-        """Count events; the seconds until this address may send on, 0 for now.
+        """Count events; return the seconds until this address may send more, 0 if it may now.
 
-        A request that is larger than the whole limit is taken by whoever has sent nothing yet.
+        A request larger than the whole limit is allowed if the address has sent nothing yet.
         """
         limit = site.events_per_minute
         return self.count(site.key, address, min(events, limit), limit)
 
-    def count(self, what: str, address: str, cost: int, limit: int) -> int:
-        """Count something, or with a cost of 0 only look; the seconds to wait past the limit."""
-        item = _a_minute(limit)
-        whose = what, self._hashed(address)
+    def count(self, counter: str, address: str, cost: int, limit: int) -> int:
+        """Add to a counter (0 only reads it); return the seconds to wait past the limit."""
+        item = _per_minute(limit)
+        key = counter, self._hash(address)
         if self._shared and self._clock() >= self._shared_from:
             try:
-                return self._wait(self._shared, item, whose, cost)
-            except StorageError as error:  # never a reason to refuse events
+                return self._wait(self._shared, item, key, cost)
+            except StorageError as error:  # never a reason to reject events
                 self._shared_from = self._clock() + REDIS_PAUSE
-                self._repeats.say(Reason.RATE_LIMIT_STORAGE, str(error.storage_error))
-        return self._wait(self._own, item, whose, cost)
+                self._logger.say(Reason.RATE_LIMIT_STORAGE, str(error.storage_error))
+        return self._wait(self._local, item, key, cost)
 
     def _wait(
         self,
         limiter: FixedWindowRateLimiter,
         item: RateLimitItemPerMinute,
-        whose: tuple[str, str],
+        key: tuple[str, str],
         cost: int,
     ) -> int:
-        if limiter.hit(item, *whose, cost=cost):
+        if limiter.hit(item, *key, cost=cost):
             return 0
-        left = limiter.get_window_stats(item, *whose).reset_time - self._clock()
+        left = limiter.get_window_stats(item, *key).reset_time - self._clock()
         return min(max(1, math.ceil(left)), MINUTE)
 
-    def _hashed(self, address: str) -> str:
+    def _hash(self, address: str) -> str:
         return hashlib.blake2b(network(address).encode(), key=self._key, digest_size=12).hexdigest()
 
 
 class FixedWindowStorage(Storage):
-    """Counts of the present minute, all forgotten with it.
+    """Keep the counts of the present minute, and forget all of them at its end.
 
-    limits' own MemoryStorage looks for what has expired a hundred times a second, through every
-    key: 15 ms each time for 100,000 addresses.
+    limits' own MemoryStorage searches all keys for expired ones a hundred times a second, which
+    takes 15 ms each time with 100,000 addresses.
     """
 
     STORAGE_SCHEME = None
@@ -127,7 +126,7 @@ class FixedWindowStorage(Storage):
 
 
 def network(address: str) -> str:
-    """Whom an address stands for: in IPv6 a host has a whole /64 to choose from."""
+    """Return the network that counts as one client: an IPv4 address, or an IPv6 /64 network."""
     host, colon, _port = address.partition(":")
     if "." in host or not colon:  # some proxies add the port
         return host
@@ -135,7 +134,7 @@ def network(address: str) -> str:
         address = address[1:].partition("]")[0]
     try:
         parsed = ip_address(address)
-    except ValueError:  # what a trusted proxy said: `unknown`, say
+    except ValueError:  # a trusted proxy may send `unknown`
         return address
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped) if mapped else f"{int(parsed) >> 64:x}::/64"

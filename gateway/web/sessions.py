@@ -1,8 +1,8 @@
-"""Who is visiting: signed session tokens, read, begun and renewed. Pure: the clock comes in.
+"""Read, start and renew sessions, kept in signed tokens. Pure: the time is passed in.
 
 A token is `<session ID>.<started>.<renewed>.<user mark>.<signature>`, times in whole epoch seconds.
-It is valid for the site that it was signed for and no other. The same token is in the session
-cookie and in the session tag that a page keeps, for late events and where cookies are blocked.
+It is valid only for the site that it was signed for. The session cookie and the session tag that a
+page keeps, for late events and where cookies are blocked, hold the same token.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from typing import NamedTuple
 
 from itsdangerous import BadSignature, Signer
 
-LONGEST = 256  # characters of a token that are worth a look
-KEPT = 1024  # tokens of a site of which it is kept what they say
-LONGEST_VISIT = 24 * 60 * 60  # seconds, however busy it is
-LATEST = 24 * 60 * 60  # seconds after which nothing is believed to have waited in a page
-PROMPT = 30.0  # seconds for which an event tells who is visiting now
+LONGEST = 256  # characters of a token; longer ones are ignored
+CACHED_TOKENS = 1024  # verified tokens that are cached for each site
+LONGEST_VISIT = 24 * 60 * 60  # seconds after which every session ends
+LATEST = 24 * 60 * 60  # seconds that an event may have waited in a page
+PROMPT = 30.0  # age in seconds up to which an event tells who is visiting now
 
 
 class Session(NamedTuple):
-    """One visit: its ID, when it began and was last renewed (epoch seconds), and whose it is."""
+    """Identify one visit: its ID, its start and last renewal (epoch seconds), and its user."""
 
     id: str
     started: int
     renewed: int
-    user: str = ""  # a mark of the userId, which it doesn't tell; empty while nobody is known
+    user: str = ""  # a keyed hash of the userId; empty while the visitor is anonymous
 
 
 class Claims(NamedTuple):
-    """What a request says of who sends it. Tokens that aren't ours count for nothing."""
+    """Hold what a request claims about its sender. Invalid tokens are ignored."""
 
-    user: str | None = None  # a userId that counts
+    user: str | None = None  # a proven userId
     tag: str | None = None  # the token that the page had when the events happened
     cookie: str | None = None  # the token that the browser has now
     reset: bool = False  # the events begin a new session
 
 
 class Visit(NamedTuple):
-    """Where events belong, and what the visitor is to keep for the next ones."""
+    """Hold the sessions of a request's events, and the token for the visitor's next request."""
 
     session_ids: Sequence[str]  # of each event
-    token: str | None  # of the visitor's present session; None where that is over
-    cookie_seconds: int | None  # for which a cookie is to hold it; None: no need to set one
+    token: str | None  # of the visitor's present session; None if that is over
+    cookie_seconds: int | None  # the Max-Age of a cookie with the token; None if none is due
 
 
 class Sessions:
-    """The sessions of one site."""
+    """Manage the sessions of one site."""
 
     def __init__(self, site: str, secret_keys: Sequence[str], minutes: int) -> None:
-        """`secret_keys`: newest first; the first signs, all are believed."""
+        """Take the secret keys newest first: the first one signs, all of them verify."""
         self._purpose = f"personalize-gateway.session.{site}"
         self._keys = [key.encode() for key in secret_keys]
         self._signer = Signer(
@@ -63,17 +63,17 @@ class Sessions:
             digest_method=hashlib.sha256,
         )
         # A visitor sends the same token with every beacon until it is renewed.
-        self._read = lru_cache(maxsize=KEPT)(self._unsigned)
-        # A token is renewed when a tenth of its time is over, not for each event, and lives a
-        # tenth longer for that: a visitor has never less than the whole timeout.
+        self._read = lru_cache(maxsize=CACHED_TOKENS)(self._verify)
+        # A token is renewed after a tenth of the timeout, not for each event. It lives a tenth
+        # longer, so that a visitor never has less than the whole timeout.
         self.renew_after = minutes * 60 // 10
         self.lifetime = minutes * 60 + self.renew_after
 
     def read(self, token: str | None) -> Session | None:
-        """The session that a token stands for, alive or not; None where it is not ours."""
+        """Return a token's session, alive or over; None if the token is invalid."""
         return self._read(token) if token and len(token) <= LONGEST else None
 
-    def _unsigned(self, token: str) -> Session | None:
+    def _verify(self, token: str) -> Session | None:
         try:
             session_id, started, renewed, user = self._signer.unsign(token).decode().split(".")
             return Session(session_id, int(started), int(renewed), user)
@@ -81,134 +81,148 @@ class Sessions:
             return None
 
     def sign(self, session: Session) -> str:
-        """The token of a session."""
+        """Return a session's token."""
         return self._signer.sign(".".join(map(str, session))).decode()
 
     def expires(self, session: Session) -> int:
-        """The last moment of a session, in epoch seconds."""
+        """Return when a session ends, in epoch seconds."""
         return min(session.renewed + self.lifetime, session.started + LONGEST_VISIT)
 
     def choose(self, cookies: Sequence[str], tag: str | None, now: float) -> str | None:
-        """Return the cookie to believe of several by one name; None where none is ours.
+        """Return the cookie to use of several with one name; None if none is valid.
 
         Prefer the session of the tag, then one that is alive, then the first.
         """
-        tagged = self.read(tag)
-        ours = [(cookie, session) for cookie in cookies if (session := self.read(cookie))]
-        ours.sort(key=lambda one: now > self.expires(one[1]))
-        if tagged:
-            ours.sort(key=lambda one: one[1].id != tagged.id)
-        return ours[0][0] if ours else None
+        by_tag = self.read(tag)
+        valid = [(cookie, session) for cookie in cookies if (session := self.read(cookie))]
+        valid.sort(key=lambda pair: now > self.expires(pair[1]))
+        if by_tag:
+            valid.sort(key=lambda pair: pair[1].id != by_tag.id)
+        return valid[0][0] if valid else None
 
     def visit(
-        self, claims: Claims, times: Sequence[float], now: float, first: Callable[[], str]
+        self, claims: Claims, times: Sequence[float], now: float, seed: Callable[[], str]
     ) -> Visit:
-        """Return the sessions of events that happened at these times; there is one at least.
+        """Return the sessions of one or more events that happened at these times.
 
-        An event belongs to the tag's session if it happened during its life, however late it
-        comes; else to the cookie's, if that is alive now; else to a new one, whose ID follows from
-        `first()`: a request that is repeated because its answer was lost meets the same session.
+        An event belongs to the tag's session if it happened before that ended, however late it
+        arrives; otherwise to the cookie's session, if that is alive; otherwise to a new one. A new
+        session's ID is derived from `seed()`, so a repeated request joins the session it started.
         """
-        tagged, held = self._tokens(claims, now)
-        own = tagged and self._own(tagged, held, claims.user, now)
+        by_tag, by_cookie = self._tokens(claims, now)
+        own = by_tag and self._claim_tag(by_tag, by_cookie, claims.user, now)
         joined = present = None
         session_ids = []
-        happened = [min(max(at, now - LATEST), now) for at in times]  # whatever clocks say
+        happened = [min(max(at, now - LATEST), now) for at in times]  # clocks may be wrong
         for at in happened:
-            if tagged and at <= self.expires(joined or tagged) and (own or _before(held, at)):
-                joined = joined or own or self._next(tagged, claims.user or "", at)
+            if (
+                by_tag
+                and at <= self.expires(joined or by_tag)
+                and (own or _happened_before(by_cookie, at))
+            ):
+                joined = joined or own or self._next(by_tag, claims.user or "", at)
                 joined = self._renewed(joined, at)
                 session_ids.append(joined.id)
             else:
-                present = present or self._present(claims, held, now, first)
+                present = present or self._present(claims, by_cookie, now, seed)
                 session_ids.append(present.id)
-        mine = present or joined
-        assert mine is not None  # noqa: S101 - there is an event at least
-        if now > self.expires(mine):
+        current = present or joined
+        assert current is not None  # noqa: S101 - there is at least one event
+        if now > self.expires(current):
             return Visit(session_ids, None, None)
         last = max(happened)
-        joins = tagged if mine is joined else None
-        return Visit(session_ids, *self._hand_out(mine, claims, joins, held, last, now))
+        joined_tag = by_tag if current is joined else None
+        return Visit(
+            session_ids, *self._next_token(current, claims, joined_tag, by_cookie, last, now)
+        )
 
     def _tokens(self, claims: Claims, now: float) -> tuple[Session | None, Session | None]:
-        """Return the tag's session, and the cookie's if it is alive; of one session, as one."""
-        tagged, held = self.read(None if claims.reset else claims.tag), self.read(claims.cookie)
-        if tagged and held and tagged.id == held.id:
-            tagged = held = _merged(tagged, held)
-        return tagged, None if held and now > self.expires(held) else held
+        """Return the tag's session and the cookie's, if alive; merged if they are the same."""
+        by_tag = None if claims.reset else self.read(claims.tag)
+        by_cookie = self.read(claims.cookie)
+        if by_tag and by_cookie and by_tag.id == by_cookie.id:
+            by_tag = by_cookie = _merged(by_tag, by_cookie)
+        if by_cookie and now > self.expires(by_cookie):
+            by_cookie = None
+        return by_tag, by_cookie
 
-    def _own(
-        self, tagged: Session, held: Session | None, user: str | None, now: float
+    def _claim_tag(
+        self, by_tag: Session, by_cookie: Session | None, user: str | None, now: float
     ) -> Session | None:
         """Return the tag's session as this user's, or the cookie's that follows it for this user.
 
-        None where the tag's session is, or may be, another person's: an anonymous tag may be older
-        than a log-in. So a user takes its session only while the cookie has that session too, or
-        there is no cookie and the session is alive.
+        Return None if the tag's session is or may be another person's: an anonymous tag may be
+        older than a log-in. So a user takes over an anonymous session only if the cookie has it
+        too, or if there is no cookie and the session is alive.
         """
         if user is None:
-            return tagged
-        anonymous = not tagged.user
-        certain = held.id == tagged.id if held else now <= self.expires(tagged)
-        if self._is_of(tagged, user) or (anonymous and certain):
-            return self._marked(tagged, user)
-        return held if held and held.id == self._id("next", tagged.id, user) else None
+            return by_tag
+        anonymous = not by_tag.user
+        certain = by_cookie.id == by_tag.id if by_cookie else now <= self.expires(by_tag)
+        if self._is_of(by_tag, user) or (anonymous and certain):
+            return self._marked(by_tag, user)
+        is_next = by_cookie is not None and by_cookie.id == self._id("next", by_tag.id, user)
+        return by_cookie if is_next else None
 
     def _present(
-        self, claims: Claims, held: Session | None, now: float, first: Callable[[], str]
+        self, claims: Claims, by_cookie: Session | None, now: float, seed: Callable[[], str]
     ) -> Session:
-        """Return the cookie's session, or a new one; another person's is followed by the next."""
-        mine = held
-        if mine is None or claims.reset:
-            mine = Session(self._id("first", first()), int(now), int(now))
-            if held and held.id == mine.id:  # the request is repeated
-                mine = held
-        if claims.user is not None:
-            others = mine.user and not self._is_of(mine, claims.user)
-            mine = self._next(mine, claims.user, now) if others else self._marked(mine, claims.user)
-        return self._renewed(mine, now)
+        """Return the cookie's session or a new one, which replaces another person's session."""
+        session = by_cookie
+        if session is None or claims.reset:
+            session = Session(self._id("first", seed()), int(now), int(now))
+            if by_cookie and by_cookie.id == session.id:  # the request is repeated
+                session = by_cookie
+        if self._is_others(session, claims.user):
+            session = self._next(session, claims.user or "", now)
+        elif claims.user is not None:
+            session = self._marked(session, claims.user)
+        return self._renewed(session, now)
 
-    def _hand_out(
+    def _next_token(
         self,
-        mine: Session,
+        session: Session,
         claims: Claims,
-        tagged: Session | None,
-        held: Session | None,
+        by_tag: Session | None,
+        by_cookie: Session | None,
         last: float,
         now: float,
     ) -> tuple[str | None, int | None]:
-        """Return the token for the visitor, and the seconds for which a cookie is to hold it.
+        """Return the token for the visitor, and the Max-Age of its cookie in seconds.
 
-        `tagged` where the events have joined that session, or the one that follows it; `last` is
-        when the last of them happened.
+        `by_tag` is the tag's session if the events joined it, or the one that follows it. `last`
+        is when the last event happened.
         """
-        token = self._token(mine, claims)
-        seconds = None if token == claims.cookie else math.ceil(self.expires(mine) - now)
-        elsewhere = held is not None and held.id not in (mine.id, tagged.id if tagged else "")
+        token = self._token(session, claims)
+        seconds = None if token == claims.cookie else math.ceil(self.expires(session) - now)
+        elsewhere = by_cookie is not None and by_cookie.id not in (
+            session.id,
+            by_tag.id if by_tag else "",
+        )
         if claims.reset:  # unless a session has begun since
-            return token, None if elsewhere and _before(held, last) else seconds
-        if held and tagged and elsewhere and held.started >= mine.started:
-            if claims.user is None or self._is_of(held, claims.user):
+            return token, None if elsewhere and _happened_before(by_cookie, last) else seconds
+        if by_cookie and by_tag and elsewhere and by_cookie.started >= session.started:
+            if claims.user is None or self._is_of(by_cookie, claims.user):
                 return claims.cookie, None
-            # Two people at once, in two tabs, or an event of before.
-            return (None if _before(held, last) else token), None
-        replaced = held or tagged
+            # Two people use two tabs at once, or the event happened before the log-in.
+            return (None if _happened_before(by_cookie, last) else token), None
+        replaced = by_cookie or by_tag
         if replaced and self._is_others(replaced, claims.user) and now - last > PROMPT:
             return None, None
         return token, seconds
 
     def _token(self, session: Session, claims: Claims) -> str:
-        """Return the session's token: one that was sent where it says the same."""
+        """Return the session's token: the one that was sent, if it is up to date."""
         known = (token for token in (claims.cookie, claims.tag) if self.read(token) == session)
         return next(known, None) or self.sign(session)
 
     def _next(self, session: Session, user: str, at: float) -> Session:
-        """Return the session of another person that follows this one.
+        """Return the session that follows this one for another person.
 
-        Its ID is always the same, so that requests on their way at once meet in one session.
+        Its ID is derived, so that concurrent requests start the same session.
         """
-        begun = max(int(at), session.started)
-        return self._marked(Session(self._id("next", session.id, user), begun, begun), user)
+        started = max(int(at), session.started)
+        return self._marked(Session(self._id("next", session.id, user), started, started), user)
 
     def _is_of(self, session: Session, user: str) -> bool:
         return session.user in [self._mark(session.id, user, key) for key in self._keys]
@@ -233,13 +247,13 @@ class Sessions:
         return hmac.new(key, "\0".join((self._purpose, *parts)).encode(), "sha256").hexdigest()
 
 
-def _before(held: Session | None, at: float) -> bool:
-    """Whether something happened before the browser's present session began, if it has one."""
-    return held is None or at < held.started
+def _happened_before(by_cookie: Session | None, at: float) -> bool:
+    """Return whether an event is older than the cookie's session, or there is no such session."""
+    return by_cookie is None or at < by_cookie.started
 
 
-def _merged(one: Session, other: Session) -> Session:
-    """Return what two tokens of one session say together."""
-    earlier, later = sorted((one, other), key=lambda session: session.renewed)
-    started = min(one.started, other.started)
+def _merged(first: Session, second: Session) -> Session:
+    """Combine two tokens of one session."""
+    earlier, later = sorted((first, second), key=lambda session: session.renewed)
+    started = min(first.started, second.started)
     return later._replace(started=started, user=later.user or earlier.user)
