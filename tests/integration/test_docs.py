@@ -180,7 +180,7 @@ def test_the_map_leads_to_every_document() -> None:
     assert "docs/index.md" in (ROOT / "README.md").read_text()
 
 
-def test_the_map_of_the_house_names_every_room_and_none_besides() -> None:
+def test_architecture_names_every_module_and_no_other() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     named = {Path(path).name for path in re.findall(r"`([\w/.]+\.py)`", text)}
     assert named == {path.name for path in (ROOT / "gateway").rglob("*.py")}
