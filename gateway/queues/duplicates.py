@@ -7,7 +7,6 @@ under an ID that follows from their content: a repeat has the same one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID, uuid5
@@ -29,8 +28,9 @@ def mark(record: Record) -> bytes:
 
     A session's marks stand side by side, so that a beacon's are written to one page.
     """
-    session = _digest(8, record.site, record.session_id)
-    return session + _digest(4, record.event_id) + _digest(4, record.event_id, _content(record))
+    session = _digest(8, f"{record.site}\0{record.session_id}")
+    event_id, content = record.event_id, _content(record)
+    return session + _digest(4, event_id) + _digest(4, f"{event_id}\0{content}")
 
 
 def marks_of_its_id(mark: bytes) -> tuple[bytes, bytes]:
@@ -63,11 +63,12 @@ def _content(record: Record) -> str:
 
 def _members(record: Record) -> dict[str, Any]:
     """Return the event; nothing of a text that is none, so that its eventId alone counts."""
-    with suppress(ValueError):
+    try:
         event = orjson.loads(record.event)
-        return event if isinstance(event, dict) else {}
-    return {}
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
-def _digest(size: int, *texts: str) -> bytes:
-    return blake2b("\0".join(texts).encode(), digest_size=size).digest()
+def _digest(size: int, text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=size).digest()

@@ -21,7 +21,7 @@ import pytest
 from gateway.queues import QueueError, QueueUnavailable, Rejection
 from gateway.queues.sqlite import schema
 from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
-from gateway.queues.sqlite.locks import ForwarderLock, Gate
+from gateway.queues.sqlite.locks import ForwarderLock, QueueLocks
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
 from tests.disk_replay import crashes
@@ -198,7 +198,7 @@ def test_a_first_page_with_text_that_is_no_utf8_is_recovered_from(backend):
 @pytest.mark.parametrize("note", [b"", b"\xff\xfe", b"../elsewhere", b"\0" * 30])
 def test_a_repair_that_was_cut_short_with_a_useless_note_is_taken_up_again(backend, note):
     names = fill(backend, 20)
-    Gate(backend.path).repair_note.write_bytes(note)
+    QueueLocks(backend.path).repair_note.write_bytes(note)
     outbox = backend.outbox()
     assert "20 queued events" in (outbox.repair() or "")
     assert sorted(item.event_id for item in deliver(outbox)) == names
@@ -221,7 +221,7 @@ def test_a_repair_gets_its_turn_while_others_never_stop_using_the_file(backend):
 
     def use() -> None:
         while not stop.is_set():
-            with suppress(QueueUnavailable), Gate(backend.path).open():
+            with suppress(QueueUnavailable), QueueLocks(backend.path).using():
                 time.sleep(0.05)
             time.sleep(0.001)
 

@@ -22,7 +22,7 @@ from gateway.queues.sqlite.busy import (
     patiently,
 )
 from gateway.queues.sqlite.errors import unavailable
-from gateway.queues.sqlite.locks import Gate
+from gateway.queues.sqlite.locks import QueueLocks
 from gateway.queues.sqlite.rows import decode
 from gateway.reasons import Reason
 
@@ -38,17 +38,23 @@ class Database:
         self.path = path
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
-        self._gate = Gate(path)
-        self._files = (0, 0, 0)
+        self._locks = QueueLocks(path)
+        self._paths = (str(path), f"{path}-wal", f"{path}-shm")
+        self._files: tuple[int, ...] = (0, 0, 0)
         self._had_error = False  # where it can't be noted beside the file
         self.openings = 0  # how often the file, or another in its place, was opened
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, with its failures turned into QueueUnavailable."""
+        """Yield the connection; raise its failures as QueueUnavailable."""
+        with self._using():
+            yield self.connection()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
         try:
-            with self._gate.open():
-                yield self.connection()
+            with self._locks.using():
+                yield
         except (sqlite3.Error, OSError, UnicodeError) as error:
             failure = unavailable(error)
             self._note(failure, error)
@@ -59,16 +65,16 @@ class Database:
         """Let all processes know of a fault that another one may not meet."""
         if failure.reason == Reason.DAMAGED:
             with suppress(OSError):
-                self._gate.damage_note.touch()
+                self._locks.damage_note.touch()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
             self._had_error = True
             with suppress(OSError):
-                self._gate.error_note.touch()
+                self._locks.error_note.touch()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE … COMMIT; rolled back on any error. Raises QueueUnavailable."""
-        with self.reading() as db, self._turn_to_write(db):
+        with self._using(), self._turn_to_write() as db:
             try:
                 yield db
                 db.execute("COMMIT")
@@ -85,30 +91,31 @@ class Database:
         """
         if self._synchronous != "FULL":
             return
-        if self._had_error or self._gate.error_note.exists():
+        if self._had_error or os.path.exists(self._locks.error_note):
             self.require_truncated_wal(
                 "what was written after an input or output error is not on disk yet"
             )
 
     @contextmanager
-    def _turn_to_write(self, db: sqlite3.Connection) -> Iterator[None]:
+    def _turn_to_write(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction that no checkpoint runs beside, in the file that the path names."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
+            db = self._connection or self.connection()
             begin(db, deadline)
-            with self._gate.writing() as may_write:
-                if may_write:
-                    if self._is_replaced():  # the frames would stand in a log that nobody reads
-                        db.execute("ROLLBACK")
-                        raise QueueUnavailable(Reason.CANNOT_OPEN, REPLACED)
-                    yield
+            with self._locks.write.shared() as may_write:
+                # What is written to a WAL that was deleted, nobody would read.
+                if may_write and not self._is_replaced():
+                    yield db
                     return
             db.execute("ROLLBACK")
             if time.monotonic() > deadline:
-                raise QueueUnavailable(Reason.BUSY, "the queue's log is being folded")
+                raise QueueUnavailable(Reason.BUSY, "the queue's WAL is being checkpointed")
+            self.connection()  # opened again if it was replaced
 
     def require_sound(self) -> None:
         """Raise QueueUnavailable where any process has met damage since the last repair."""
-        if self._gate.damage_note.exists():
+        if self._locks.damage_note.exists():
             raise QueueUnavailable(Reason.DAMAGED, f"{self.path}: somebody met damage in it")
 
     def connection(self) -> sqlite3.Connection:
@@ -144,7 +151,7 @@ class Database:
         Who only looks asks first: the file that it made would be its own, and keep the service out.
         """
         try:  # for a while a file in repair is not there
-            return _inode(self.path) > 0 or self._gate.repair_note.exists()
+            return _inode(self.path) > 0 or self._locks.repair_note.exists()
         except OSError as error:
             raise unavailable(error) from error
 
@@ -211,20 +218,20 @@ class Database:
     def _fold(self, db: sqlite3.Connection, mode: str) -> bool:
         try:
             begin(db, deadline=0.0)  # so that nobody begins to write
-            with self._gate.folding() as may_fold:
+            with self._locks.write.exclusive() as may_fold:
                 db.execute("ROLLBACK")
                 done = may_fold and folded(db, mode)
                 if done and mode == "TRUNCATE":  # nobody writes meanwhile, who may note another
                     self._had_error = False
-                    self._gate.error_note.unlink(missing_ok=True)
+                    self._locks.error_note.unlink(missing_ok=True)
                 return done
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
             return False
 
-    def _files_now(self) -> tuple[int, int, int]:
-        return _inode(self.path), _inode(f"{self.path}-wal"), _inode(f"{self.path}-shm")
+    def _files_now(self) -> tuple[int, ...]:
+        return tuple(map(_inode, self._paths))
 
     def _open(self) -> sqlite3.Connection:
         file_permissions.create(self.path)

@@ -111,11 +111,14 @@ def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> No
 def _marked(db: sqlite3.Connection, now: str, before: str, record: Record) -> Record | None:
     """Mark an event, in the caller's transaction; the record to store, None for a duplicate."""
     mark = duplicates.mark(record)
-    query = f"""SELECT EXISTS (SELECT 1 FROM {now} WHERE mark BETWEEN ?1 AND ?2)
-                    OR EXISTS (SELECT 1 FROM {before} WHERE mark BETWEEN ?1 AND ?2)"""
-    if db.execute(query, duplicates.marks_of_its_id(mark)).fetchone()[0]:
-        if db.execute(query, (mark, mark)).fetchone()[0]:
-            return None
-        record = duplicates.with_own_id(record)
-    db.execute(f"INSERT INTO {now} VALUES (?)", [mark])
-    return record
+    # Written only if the eventId is new, which it nearly always is: one statement then.
+    insert_new = f"""INSERT INTO {now} SELECT ?1
+                     WHERE NOT EXISTS (SELECT 1 FROM {now} WHERE mark BETWEEN ?2 AND ?3)
+                     AND NOT EXISTS (SELECT 1 FROM {before} WHERE mark BETWEEN ?2 AND ?3)"""
+    if db.execute(insert_new, (mark, *duplicates.marks_of_its_id(mark))).rowcount:
+        return record
+    insert_distinct = f"""INSERT OR IGNORE INTO {now} SELECT ?1
+                          WHERE NOT EXISTS (SELECT 1 FROM {before} WHERE mark = ?1)"""
+    if db.execute(insert_distinct, (mark,)).rowcount:
+        return duplicates.with_own_id(record)
+    return None

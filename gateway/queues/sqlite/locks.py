@@ -16,81 +16,96 @@ from gateway import file_permissions
 from gateway.queues import ForwarderStatus, QueueUnavailable
 from gateway.reasons import Reason
 
-REPAIRING = "the queue's file is being repaired"
 
+class FileLock:
+    """A lock on a file of its own, between processes and between objects of one process.
 
-class Gate:
-    """Who may use the file, and when: all at any time, but for who repairs it or folds its log."""
+    Acquiring never waits: shared or exclusive, it yields whether the lock was free.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._read = Path(f"{path}-gate.lock")
-        self._write = Path(f"{path}-write.lock")
-        # Says under what name a damaged file is set aside; stays until its repair is complete,
-        # so that a repair that was cut short is taken up again before anybody uses the file.
+        self.path = path
+
+    @contextmanager
+    def shared(self) -> Iterator[bool]:
+        """Hold the lock beside others that share it."""
+        file = _opened(self.path)
+        try:
+            yield _locked(file, fcntl.LOCK_SH)
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[bool]:
+        """Hold the lock alone."""
+        file = _opened(self.path)
+        try:
+            yield _locked(file, fcntl.LOCK_EX)
+        finally:
+            os.close(file)
+
+
+class QueueLocks:
+    """The locks and the notes beside a queue's file, which all its processes share."""
+
+    def __init__(self, path: Path) -> None:
+        self._access = FileLock(Path(f"{path}-gate.lock"))
+        # Shared by writers, exclusive for a checkpoint. SQLite checkpoints beside a writer where
+        # its own lock is taken, which before its version 3.51.3 can damage the file:
+        # https://www.sqlite.org/wal.html#walresetbug.
+        self.write = FileLock(Path(f"{path}-write.lock"))
+        # Names where a damaged file is set aside; stays until its repair is complete, so that an
+        # interrupted repair is resumed before any process uses the file.
         self.repair_note = Path(f"{path}-repair")
-        # There where somebody met damage, which the forwarder by itself may never come upon.
+        # Exists once a process has found damage, which the forwarder may never come upon.
         self.damage_note = Path(f"{path}-damage")
-        # There since an input or output error, until all of the log is in the file: what the
-        # system failed to write it may take for written, and a later fsync succeeds without it.
+        # Exists since an input or output error, until a checkpoint has written all of the WAL to
+        # the file: the kernel reports a lost write once, and a later fsync succeeds without it.
         self.error_note = Path(f"{path}-io-error")
 
     def remove(self) -> None:
-        """Leave no locks beside a file that is gone."""
-        self._read.unlink()
-        self._write.unlink()
+        """Delete the lock files of a database that is gone."""
+        self._access.path.unlink()
+        self.write.path.unlink()
 
     @contextmanager
-    def open(self) -> Iterator[None]:
+    def using(self) -> Iterator[None]:
         """Use the file. Raises QueueUnavailable while it is being repaired."""
-        self._require_no_repair()  # so that a repair does not wait for newcomers for ever
-        with _opened(self._read) as file:
-            if not _locked(file, fcntl.LOCK_SH):
-                raise QueueUnavailable(Reason.REPAIRING, REPAIRING)
-            self._require_no_repair()
+        with self._access.shared() as is_free:
+            # Asked while the lock is held, so that a repair can't begin in between. Refused users
+            # hold it for microseconds, so they don't starve a repair that waits for it.
+            if not is_free or os.path.exists(self.repair_note):
+                raise QueueUnavailable(Reason.REPAIRING, "the queue's file is being repaired")
             yield
 
-    def _require_no_repair(self) -> None:
-        if self.repair_note.exists():
-            raise QueueUnavailable(Reason.REPAIRING, REPAIRING)
-
     @contextmanager
-    def writing(self) -> Iterator[bool]:
-        """Whether who has begun a transaction may write in it: not while somebody folds the log."""
-        with _opened(self._write) as file:
-            yield _locked(file, fcntl.LOCK_SH)
-
-    @contextmanager
-    def folding(self) -> Iterator[bool]:
-        """Whether the log may be folded: not while anybody writes.
-
-        SQLite folds beside a writer where it can't have its own lock at once, which before its
-        version 3.51.3 can damage the file: https://www.sqlite.org/wal.html#walresetbug.
-        """
-        with _opened(self._write) as file:
-            yield _locked(file, fcntl.LOCK_EX)
-
-    @contextmanager
-    def closed(self, patience: float) -> Iterator[None]:
-        """Have the file alone. Raises QueueUnavailable where somebody uses it for too long."""
-        deadline = time.monotonic() + patience
-        with _opened(self._read) as file:
-            while not _locked(file, fcntl.LOCK_EX):
-                if time.monotonic() > deadline:
-                    raise QueueUnavailable(Reason.BUSY, "the queue's file is in use")
-                time.sleep(0.01)
-            yield
+    def repairing(self, wait_seconds: float) -> Iterator[None]:
+        """Have the file alone. Raises QueueUnavailable if it stays in use for too long."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            with self._access.exclusive() as is_free:
+                if is_free:
+                    yield
+                    return
+            if time.monotonic() > deadline:
+                raise QueueUnavailable(Reason.BUSY, "the queue's file is in use")
+            time.sleep(0.01)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """For nobody else to open: even who may only read a file can lock it. Closing it unlocks it."""
+def _opened(path: Path) -> int:
+    """Open a lock file of its own description; closing it unlocks it.
+
+    As a bare descriptor: a file object costs two more system calls, at every transaction.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     try:
-        return open(path, "ab", buffering=0, opener=file_permissions.opener)
+        return file_permissions.opener(os.fspath(path), flags)
     except FileNotFoundError:
         file_permissions.make_folder(path.parent)
-        return open(path, "ab", buffering=0, opener=file_permissions.opener)
+        return file_permissions.opener(os.fspath(path), flags)
 
 
-def _locked(file: IO[bytes], how: int) -> bool:
+def _locked(file: int, how: int) -> bool:
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -123,11 +138,11 @@ class ForwarderLock:
             return True
         self.release()
         try:
-            file = _opened(self._path)
+            file = os.fdopen(_opened(self._path), "ab", buffering=0)
         except OSError as error:
             raise QueueUnavailable(Reason.CANNOT_OPEN, str(error)) from error
         try:
-            if _locked(file, fcntl.LOCK_EX):
+            if _locked(file.fileno(), fcntl.LOCK_EX):
                 self._file = file
         except OSError as error:  # the file system has no locks
             raise QueueUnavailable(Reason.CANNOT_OPEN, f"{self._path}: {error}") from error

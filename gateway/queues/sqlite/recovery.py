@@ -21,7 +21,7 @@ from gateway import file_permissions
 from gateway.queues import Record
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import unavailable
-from gateway.queues.sqlite.locks import Gate
+from gateway.queues.sqlite.locks import QueueLocks
 from gateway.queues.sqlite.rows import (
     as_found,
     checked,
@@ -92,42 +92,42 @@ def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     Nobody else has the file open meanwhile: every opener shares the gate that is closed here.
     Raises QueueUnavailable where somebody keeps it open.
     """
-    gate = Gate(path)
-    thorough = thorough or gate.damage_note.exists()
+    locks = QueueLocks(path)
+    thorough = thorough or locks.damage_note.exists()
     with suppress(OSError):
-        gate.damage_note.unlink()  # before it is looked into, so that what is met later counts
-    if not gate.repair_note.exists() and not problems(path, thorough=thorough):
+        locks.damage_note.unlink()  # before it is looked into, so that what is met later counts
+    if not locks.repair_note.exists() and not problems(path, thorough=thorough):
         return None
     try:
-        _place_aside(gate, path, now)  # a note of which keeps newcomers out
-        with gate.closed(PATIENCE_SECONDS):
-            aside = _place_aside(gate, path, now)
+        _place_aside(locks, path, now)  # a note of which keeps newcomers out
+        with locks.repairing(PATIENCE_SECONDS):
+            aside = _place_aside(locks, path, now)
             _set_aside(path, aside)
             recovery = _carry_over(aside, path, now)
             file_permissions.sync_folder(
                 path.parent
             )  # the new file first, then no note of a repair
-            gate.repair_note.unlink()
+            locks.repair_note.unlink()
             file_permissions.sync_folder(path.parent)
     except (sqlite3.Error, OSError, UnicodeError) as error:
         raise unavailable(error) from error
     return recovery
 
 
-def _place_aside(gate: Gate, path: Path, now: float) -> Path:
+def _place_aside(locks: QueueLocks, path: Path, now: float) -> Path:
     """Return under what name the damaged file is set aside, as the note says or will say.
 
     A note that says nothing of use was cut short when written, before any file was moved.
     """
     with suppress(FileNotFoundError):
-        name = gate.repair_note.read_text(encoding="utf-8", errors="replace")
+        name = locks.repair_note.read_text(encoding="utf-8", errors="replace")
         if fullmatch(rf"{escape(path.name)}\.damaged-[0-9-]+", name):
             return path.with_name(name)
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
     first = path.with_name(f"{path.name}.damaged-{moment}")
     others = (path.with_name(f"{first.name}-{number}") for number in count(2))
     aside = next(one for one in chain([first], others) if not one.exists())
-    file_permissions.write_durably(gate.repair_note, aside.name)
+    file_permissions.write_durably(locks.repair_note, aside.name)
     return aside
 
 
@@ -162,7 +162,7 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
     database.require_truncated_wal(IN_USE)
     database.close()
     fresh.rename(path)
-    Gate(fresh).remove()
+    QueueLocks(fresh).remove()
     return Recovery(aside, queued, dead)
 
 

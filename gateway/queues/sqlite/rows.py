@@ -47,7 +47,9 @@ def moment(value: object) -> float:
 
 
 def _checksum(values: Sequence[object]) -> int:
-    return crc32("\0".join(map(str, values)).encode(errors="surrogateescape"))
+    site, session_id, user_id, event_id, event, received, received_at = values
+    text = f"{site}\0{session_id}\0{user_id}\0{event_id}\0{event}\0{received}\0{received_at}"
+    return crc32(text.encode(errors="surrogateescape"))
 
 
 def _is_event(record: Record) -> bool:
