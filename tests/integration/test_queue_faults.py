@@ -11,9 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -217,24 +216,28 @@ def test_two_repairs_within_a_second_keep_the_remains_of_both(backend):
 def test_a_repair_gets_its_turn_while_others_never_stop_using_the_file(backend):
     fill(backend, 20)
     backend.path.write_bytes(b"no database " * 1000)
-    stop = threading.Event()
+    stop, in_use = threading.Event(), threading.Event()
 
     def use() -> None:
-        while not stop.is_set():
-            with suppress(QueueUnavailable), QueueLocks(backend.path).using():
-                time.sleep(0.05)
-            time.sleep(0.001)
+        """Keep the lock without a gap: take it again before giving it back, unless refused."""
+        held = ExitStack()
+        while not stop.wait(0.01):
+            following = ExitStack()
+            with suppress(QueueUnavailable):
+                following.enter_context(QueueLocks(backend.path).using())
+                in_use.set()
+            held.close()
+            held = following
+        held.close()
 
-    users = [threading.Thread(target=use) for _ in range(4)]
-    for number, user in enumerate(users):
-        user.start()
-        time.sleep(0.01 * number)  # so that one has it at any time
+    user = threading.Thread(target=use)
+    user.start()
+    in_use.wait(30)
     try:
         assert backend.outbox().repair()
     finally:
         stop.set()
-        for user in users:
-            user.join()
+        user.join()
 
 
 def test_a_backup_that_is_restored_is_written_with_a_log_again(backend, tmp_path):
@@ -341,14 +344,15 @@ for n in range(12):
 """
     backend = SqliteBackend(tmp_path)
     fill(backend, 5)
-    backend.path.with_name("seen").write_text("")
-    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64",
+    trace = tmp_path / "trace"
+    inject = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=pread64",
               "-P", str(backend.path), "-e", "inject=pread64:error=EIO:when=20..60+9"]  # fmt: skip
     run = subprocess.run(
         [*inject, sys.executable, "-c", script, str(backend.path)],
         cwd=ROOT, timeout=100, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stderr == ""
+    assert "EIO (Input/output error) (INJECTED)" in trace.read_text()
     assert set(run.stdout.split()) <= set(ids(drain(backend.outbox())))
 
 
