@@ -16,9 +16,6 @@ import orjson
 from gateway.events.strict_json import dumps
 from gateway.queues import Record
 
-# Not `sentAt`, which a page that is loaded again tells anew, and the gateway corrects or fills in;
-# nor what led to the event, which may be known at one time and not at another.
-CONTENT = ("eventType", "itemId", "eventValue", "properties")
 SAME_ID = 12  # bytes of a mark that all events of an eventId in a session share
 NAMESPACE = UUID("5f0f4f0c-6a0c-4d39-9f5e-2f6f0d5b7c11")
 
@@ -57,8 +54,13 @@ def tell_apart(records: Sequence[Record]) -> list[Record]:
 
 
 def _content(record: Record) -> str:
-    event = _members(record)
-    return dumps([event.get(name) for name in CONTENT])
+    """Return what tells events of one eventId apart, as JSON text.
+
+    Not `sentAt`, which a reloaded page states anew and the gateway corrects or fills in; nor what
+    led to the event, which may be known at one time and not at another.
+    """
+    get = _members(record).get
+    return dumps((get("eventType"), get("itemId"), get("eventValue"), get("properties")))
 
 
 def _members(record: Record) -> dict[str, Any]:
