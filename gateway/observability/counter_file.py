@@ -3,6 +3,10 @@
 prometheus-client maps sparse files. Touching a page for which the disk has no space kills the
 process with SIGBUS: each worker and the forwarder, again and again. These files are allocated
 before they are mapped.
+
+prometheus-client has no setting for how its files are allocated, so this module relies on the
+internals of `MmapedDict`: `_f`, `_fname`, `_positions`, `_used` and `_capacity`. Their version
+range is bounded in setup.cfg.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from gateway.observability.counter_file import CounterFile
 from gateway.observability.readiness import Health
 from gateway.queues import ForwarderStatus, QueueBackend, QueueError, Status
 
+# prometheus-client has no setting for the class of its files; it looks this name up for each file.
 values.MmapedDict = CounterFile  # type: ignore[attr-defined,assignment]
 disable_created_metrics()  # type: ignore[no-untyped-call]
 

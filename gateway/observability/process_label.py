@@ -13,4 +13,5 @@ def set_process_label(name: str) -> None:
     prometheus-client names the files by process ID, so each process that dies would leave some.
     """
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        # The parameter is public. prometheus-client sets the class on import, without a parameter.
         values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]

@@ -13,7 +13,14 @@ from tests.helpers.support import ROOT
 # What is used without documentation, or would otherwise change unnoticed:
 # - gunicorn, gevent: the attributes of requests and servers in gateway/web/worker.py
 # - flask-cors: that it leaves responses with CORS headers alone, for gateway/web/cors.py
-TESTED = {"flask-cors": ">=6.0.5,<7", "gevent": ">=24.10.1,<27", "gunicorn": ">=27,<28"}
+# - prometheus-client: its mapped files, in gateway/observability/{counter_file,metrics}.py, and how
+#   they are named, in gateway/observability/process_label.py
+TESTED = {
+    "flask-cors": ">=6.0.5,<7",
+    "gevent": ">=24.10.1,<27",
+    "gunicorn": ">=27,<28",
+    "prometheus-client": ">=0.20,<0.27",
+}
 
 
 @pytest.mark.parametrize("name", TESTED)
