@@ -1,4 +1,4 @@
-"""`POST /events`: the contract's statuses, what each answer says, and what is stored for it."""
+"""`POST /events`: its statuses, its responses, and what is stored."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ def test_an_accepted_event_is_in_the_file_before_the_answer(
     assert before <= record["received_at"] <= time.time()
 
 
-def test_the_file_says_only_what_came_where_that_is_sent(
-    client: FlaskClient, stored: Stored
-) -> None:
+def test_events_that_need_no_change_are_stored_once(client: FlaskClient, stored: Stored) -> None:
     assert_stored_durably(post(client, beacon(event(sentAt=1763880000.25))))
     [record] = stored()
     assert record["received"] is None
@@ -127,7 +125,7 @@ def test_the_file_says_only_what_came_where_that_is_sent(
 
 
 @pytest.mark.parametrize("name", ["shop", TRACKING_ID])
-def test_a_site_is_known_by_its_key_and_its_tracking_id(
+def test_a_site_is_found_by_its_key_and_its_tracking_id(
     client: FlaskClient, stored: Stored, name: str
 ) -> None:
     assert_stored_durably(post(client, beacon(trackingId=name)))
@@ -158,7 +156,7 @@ def test_up_to_100_events_are_stored_in_their_order(client: FlaskClient, stored:
     assert [record["event_id"] for record in stored()] == [one["eventId"] for one in events]
 
 
-def test_a_server_may_leave_out_the_origin_where_its_site_allows(
+def test_servers_may_omit_the_origin_if_the_site_allows_it(
     client: FlaskClient, stored: Stored
 ) -> None:
     body = beacon(trackingId="servers", sessionId="s-1")
@@ -166,7 +164,7 @@ def test_a_server_may_leave_out_the_origin_where_its_site_allows(
     assert [record["site"] for record in stored()] == ["servers"]
 
 
-def test_a_subdomain_may_send_where_its_site_has_a_wildcard(client: FlaskClient) -> None:
+def test_subdomains_may_send_if_the_site_has_a_wildcard(client: FlaskClient) -> None:
     assert_stored_durably(post(client, Origin="https://a.b.shop.example.org"))
 
 
@@ -183,7 +181,7 @@ def test_text_reaches_the_file_unchanged(client: FlaskClient, stored: Stored) ->
     }
 
 
-def test_the_valid_events_of_a_request_are_stored_and_the_others_named(
+def test_valid_events_are_stored_and_invalid_ones_reported(
     client: FlaskClient, stored: Stored
 ) -> None:
     good, late = event(), event()
@@ -208,7 +206,7 @@ def test_the_valid_events_of_a_request_are_stored_and_the_others_named(
     assert [record["event_id"] for record in stored()] == [good["eventId"], late["eventId"]]
 
 
-def test_a_duplicate_is_answered_with_its_reason_and_not_stored_again(
+def test_a_duplicate_gets_its_reason_and_is_not_stored_again(
     client: FlaskClient, stored: Stored
 ) -> None:
     body = beacon(event())
@@ -219,7 +217,7 @@ def test_a_duplicate_is_answered_with_its_reason_and_not_stored_again(
     assert len(stored()) == 1
 
 
-def test_only_the_sites_own_event_types_are_taken(start: Start, stored: Stored) -> None:
+def test_only_the_sites_event_types_are_accepted(start: Start, stored: Stored) -> None:
     client = start(SITES.replace("[sites.media]", 'event_types = ["view"]\n\n[sites.media]'))
     assert_stored_durably(post(client, beacon(event(eventType="view"))))
     body = assert_refused(post(client, beacon(event(eventType="click"))), 400, "invalid_event")
@@ -278,7 +276,7 @@ REFUSALS: dict[str, tuple[Json | bytes, str | None, int, str]] = {
 
 @pytest.mark.usefixtures("nothing_stored")
 @pytest.mark.parametrize(("body", "origin", "status", "reason"), REFUSALS.values(), ids=REFUSALS)
-def test_what_cannot_be_accepted_is_refused_with_a_reason(
+def test_invalid_requests_are_rejected_with_a_reason(
     client: FlaskClient, body: Json | bytes, origin: str | None, status: int, reason: str
 ) -> None:
     answer = assert_refused(post(client, body, Origin=origin), status, reason)
@@ -286,7 +284,7 @@ def test_what_cannot_be_accepted_is_refused_with_a_reason(
 
 
 @pytest.mark.usefixtures("nothing_stored")
-def test_a_400_names_the_members_that_are_to_blame(client: FlaskClient) -> None:
+def test_a_400_names_the_invalid_members(client: FlaskClient) -> None:
     answer = assert_refused(post(client, {"eventList": [{}], "userId": 1}), 400, "invalid_request")
     assert set(answer["errors"]) == {"trackingId", "userId"}
     answer = assert_refused(
@@ -305,7 +303,7 @@ def padded(size: int) -> bytes:
     return json.dumps(beacon()).encode().ljust(size)
 
 
-def test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not(
+def test_a_body_at_the_limit_is_accepted_and_one_byte_more_is_not(
     start: Start, stored: Stored
 ) -> None:
     client = start(GATEWAY_MAX_BODY_BYTES="1000")
@@ -317,7 +315,7 @@ def test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not(
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 )
-def test_a_body_over_the_limit_is_refused_whatever_it_says_it_is(
+def test_a_body_over_the_limit_is_rejected_whatever_its_content_type(
     start: Start, content_type: str
 ) -> None:
     client = start(GATEWAY_MAX_BODY_BYTES="1000")
@@ -343,7 +341,7 @@ def test_a_chunked_body_is_measured_as_it_is_read(
     assert len(stored()) == int(taken)
 
 
-def test_a_full_queue_answers_503_and_keeps_what_it_has(start: Start, stored: Stored) -> None:
+def test_a_full_queue_answers_503_and_keeps_its_events(start: Start, stored: Stored) -> None:
     client = start(GATEWAY_QUEUE_MAX_BYTES=str(256 * 1024))
     accepted = 0
     while (response := post(client, beacon(*(event() for _ in range(100))))).status_code == 204:
@@ -421,7 +419,7 @@ def test_storage_that_fails_answers_503_and_recovers_without_a_restart(
         ("GET", "/%00", 404, "not_found"),
     ],
 )
-def test_other_paths_and_methods_are_refused_in_the_same_shape(
+def test_unknown_paths_and_methods_get_errors_in_the_same_shape(
     client: FlaskClient, method: str, path: str, status: int, reason: str
 ) -> None:
     response = client.open(path, method=method, headers={"Origin": ORIGIN})
@@ -441,7 +439,7 @@ class Faulty:
 
 
 @pytest.mark.usefixtures("nothing_stored")
-def test_an_unforeseen_fault_is_a_500_in_the_same_shape_that_tells_nothing(
+def test_an_unexpected_error_is_a_500_without_details(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(SqliteQueue, "open_inbox", lambda *_: Faulty())
@@ -456,7 +454,7 @@ def test_an_unforeseen_fault_is_a_500_in_the_same_shape_that_tells_nothing(
 # Sessions and users
 
 
-def test_a_new_visitor_gets_a_cookie_for_the_site_alone(client: FlaskClient) -> None:
+def test_a_new_visitor_gets_a_cookie_for_that_site_only(client: FlaskClient) -> None:
     morsel = cookie(post(client))
     assert morsel is not None
     assert morsel.key == COOKIE
@@ -468,7 +466,7 @@ def test_a_new_visitor_gets_a_cookie_for_the_site_alone(client: FlaskClient) -> 
     assert not morsel["domain"]
 
 
-def test_the_cookie_carries_the_session_on_and_is_not_sent_anew(
+def test_a_fresh_cookie_continues_its_session_and_is_not_set_again(
     client: FlaskClient, stored: Stored
 ) -> None:
     first = session_of(post(client))
@@ -485,7 +483,7 @@ def token(age: float, sessions: Sessions = SHOP) -> str:
     return sessions.sign(Session("known", moment, moment))
 
 
-def test_a_cookie_of_which_a_tenth_is_over_is_renewed(client: FlaskClient, stored: Stored) -> None:
+def test_a_cookie_is_renewed_after_a_tenth_of_its_time(client: FlaskClient, stored: Stored) -> None:
     client.set_cookie(COOKIE, token(30 * 6 + 1))
     session = session_of(post(client))
     assert session.id == "known"
@@ -493,12 +491,12 @@ def test_a_cookie_of_which_a_tenth_is_over_is_renewed(client: FlaskClient, store
     assert [record["session_id"] for record in stored()] == ["known"]
 
 
-def test_an_expired_cookie_begins_a_new_session(client: FlaskClient) -> None:
+def test_an_expired_cookie_starts_a_new_session(client: FlaskClient) -> None:
     client.set_cookie(COOKIE, token(30 * 60 + 30 * 6 + 2))
     assert session_of(post(client)).id != "known"
 
 
-def test_session_minutes_is_the_sites_own(start: Start) -> None:
+def test_each_site_has_its_own_session_minutes(start: Start) -> None:
     client = start(SITES.replace("[sites.media]", "session_minutes = 1\n\n[sites.media]"))
     sessions = Sessions("shop", [SECRET_KEY], 1)
     client.set_cookie(COOKIE, token(5, sessions))
@@ -509,7 +507,7 @@ def test_session_minutes_is_the_sites_own(start: Start) -> None:
     assert session_of(post(client), sessions).id != "known"
 
 
-def test_a_cookie_signed_with_an_older_key_still_counts(start: Start) -> None:
+def test_a_cookie_signed_with_an_older_key_is_valid(start: Start) -> None:
     client = start(GATEWAY_SECRET_KEY=f"newest-{SECRET_KEY},{SECRET_KEY}")
     client.set_cookie(COOKIE, token(400))
     assert session_of(post(client), Sessions("shop", [f"newest-{SECRET_KEY}"], 30)).id == "known"
@@ -551,14 +549,14 @@ def post_with_cookies(app: Flask, header: str) -> TestResponse:
     ],
     ids=repr,
 )
-def test_a_malformed_cookie_begins_a_new_session(app: Flask, header: str) -> None:
+def test_a_malformed_cookie_starts_a_new_session(app: Flask, header: str) -> None:
     response = post_with_cookies(app, header)
     assert_stored_durably(response)
     assert session_of(response)
 
 
 @pytest.mark.parametrize("planted", ["", "a.b.c.d", "x" * 4096])
-def test_a_cookie_that_is_not_ours_hides_none_that_is(
+def test_a_valid_cookie_is_found_beside_invalid_ones(
     app: Flask, stored: Stored, planted: str
 ) -> None:
     """Browsers send both: one may come from a longer path, or a sibling's domain."""
@@ -567,12 +565,12 @@ def test_a_cookie_that_is_not_ours_hides_none_that_is(
     assert [record["session_id"] for record in stored()] == ["known"]
 
 
-def test_an_empty_content_encoding_is_none(client: FlaskClient) -> None:
+def test_an_empty_content_encoding_is_ignored(client: FlaskClient) -> None:
     headers = {"Origin": ORIGIN, "Content-Encoding": ""}
     assert_stored_durably(client.post("/events", data=json.dumps(beacon()), headers=headers))
 
 
-def test_a_given_session_is_taken_as_it_is_and_sets_no_cookie(
+def test_a_session_id_is_stored_unchanged_and_sets_no_cookie(
     client: FlaskClient, stored: Stored
 ) -> None:
     client.set_cookie(COOKIE, token(400))
@@ -583,7 +581,7 @@ def test_a_given_session_is_taken_as_it_is_and_sets_no_cookie(
 
 
 @pytest.mark.parametrize("placeholder", ["null", "undefined", "", " "])
-def test_a_placeholder_for_the_session_leaves_it_to_the_cookie(
+def test_a_placeholder_session_id_is_ignored(
     client: FlaskClient, stored: Stored, placeholder: str
 ) -> None:
     client.set_cookie(COOKIE, token(1))
@@ -591,7 +589,7 @@ def test_a_placeholder_for_the_session_leaves_it_to_the_cookie(
     assert [record["session_id"] for record in stored()] == ["known"]
 
 
-def test_visitors_who_send_the_same_placeholder_share_no_session(
+def test_visitors_with_the_same_placeholder_share_no_session(
     client: FlaskClient, stored: Stored
 ) -> None:
     for _ in range(2):
@@ -601,16 +599,14 @@ def test_visitors_who_send_the_same_placeholder_share_no_session(
 
 
 @pytest.mark.parametrize("placeholder", ["null", "undefined", "NaN", "[object Object]", "", " "])
-def test_a_placeholder_for_the_user_is_an_anonymous_visitor(
+def test_a_placeholder_user_id_is_ignored(
     client: FlaskClient, stored: Stored, placeholder: str
 ) -> None:
     assert_stored_durably(post(client, beacon(userId=placeholder)))
     assert [record["user_id"] for record in stored()] == [None]
 
 
-def test_reset_ends_the_session_and_its_events_begin_the_next(
-    client: FlaskClient, stored: Stored
-) -> None:
+def test_reset_starts_a_new_session_for_its_events(client: FlaskClient, stored: Stored) -> None:
     before = session_of(post(client))
     after = session_of(post(client, beacon(reset=True)))
     assert cookie(post(client, beacon(reset=False))) is None
@@ -618,13 +614,13 @@ def test_reset_ends_the_session_and_its_events_begin_the_next(
     assert before.id != after.id
 
 
-def test_a_refused_request_does_not_end_the_session(client: FlaskClient) -> None:
+def test_a_rejected_request_does_not_end_the_session(client: FlaskClient) -> None:
     client.set_cookie(COOKIE, token(400))
     assert_refused(post(client, beacon({}, reset=True)), 400, "invalid_event")
     assert session_of(post(client)).id == "known"
 
 
-def test_where_a_site_has_a_secret_only_a_signed_user_counts(start: Start, stored: Stored) -> None:
+def test_with_a_user_secret_only_signed_user_ids_count(start: Start, stored: Stored) -> None:
     client = start(
         SITES.replace("[sites.media]", f'user_secret = "{USER_SECRET}"\n\n[sites.media]')
     )
@@ -656,7 +652,7 @@ def is_secure(client: FlaskClient, scheme: str = "http", **headers: str) -> bool
     return bool(morsel["secure"])
 
 
-def test_the_cookie_is_secure_where_the_request_came_by_https(start: Start) -> None:
+def test_the_cookie_is_secure_if_the_request_used_https(start: Start) -> None:
     assert is_secure(start(), "https")
     assert not is_secure(start(), "http")
 
@@ -674,7 +670,7 @@ def test_the_cookie_is_secure_where_the_request_came_by_https(start: Start) -> N
         ("2", "https", False),
     ],
 )
-def test_only_as_many_proxies_as_are_trusted_are_believed(
+def test_only_the_trusted_number_of_proxies_is_believed(
     start: Start, proxies: str, protocols: str, secure: bool
 ) -> None:
     client = start(GATEWAY_TRUSTED_PROXIES=proxies)
@@ -693,7 +689,7 @@ def test_a_cookie_for_cross_site_use_is_always_secure_and_partitioned(start: Sta
     assert {"Secure", "HttpOnly", "SameSite=None", "Partitioned"} <= set(header.split("; "))
 
 
-def test_the_cookies_domain_is_the_sites(start: Start) -> None:
+def test_the_cookie_has_the_sites_domain(start: Start) -> None:
     morsel = cookie(post(start(COOKIES + 'cookie_domain = "example.com"')))
     assert morsel is not None
     assert morsel["domain"] == "example.com"

@@ -1,4 +1,4 @@
-"""CORS: a site's pages may read the answers, with credentials, and nobody else's pages may."""
+"""CORS: only a site's own pages may read the responses to its events, with credentials."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_preflight_grants_the_headers_that_aws_sdks_send(client: FlaskClient) 
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://shop.example.com"])
-def test_a_preflight_is_granted_to_nobody_else(client: FlaskClient, origin: str) -> None:
+def test_a_preflight_of_a_foreign_origin_is_not_granted(client: FlaskClient, origin: str) -> None:
     assert_shared_with_nobody(preflight(client, origin))
 
 
@@ -135,7 +135,7 @@ def test_without_an_origin_nothing_is_granted(client: FlaskClient) -> None:
         ("x" * 300_000, 413),
     ],
 )
-def test_a_sites_page_may_read_every_answer_and_why(
+def test_a_sites_page_may_read_every_response_and_its_reason(
     client: FlaskClient, body: str | None, status: int
 ) -> None:
     response = post(client, ORIGIN, body)
@@ -153,7 +153,7 @@ def test_a_sites_page_may_read_that_the_queue_is_full(environ: dict[str, str]) -
 
 
 @pytest.mark.parametrize("origin", [MEDIA, "https://evil.example", "null"])
-def test_a_foreign_page_may_not_read_the_answer(client: FlaskClient, origin: str) -> None:
+def test_a_foreign_page_may_not_read_the_response(client: FlaskClient, origin: str) -> None:
     response = post(client, origin)
     assert response.status_code == 403
     assert_shared_with_nobody(response)
@@ -166,7 +166,7 @@ def test_each_site_answers_its_own_pages(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("origin", LET_IN)
-def test_an_origin_with_special_characters_is_let_in(tricky: FlaskClient, origin: str) -> None:
+def test_an_origin_with_special_characters_is_allowed(tricky: FlaskClient, origin: str) -> None:
     assert_shared_with(preflight(tricky, origin), origin)
     site = "dot" if "shop" in origin else "wild"
     response = post(tricky, origin, json.dumps(beacon(trackingId=site)))
@@ -175,7 +175,9 @@ def test_an_origin_with_special_characters_is_let_in(tricky: FlaskClient, origin
 
 
 @pytest.mark.parametrize("origin", LEFT_OUT)
-def test_special_characters_in_origins_let_nobody_else_in(tricky: FlaskClient, origin: str) -> None:
+def test_special_characters_in_origins_match_only_themselves(
+    tricky: FlaskClient, origin: str
+) -> None:
     assert_shared_with_nobody(preflight(tricky, origin))
     for site in "dot", "wild":
         response = post(tricky, origin, json.dumps(beacon(trackingId=site)))
@@ -183,7 +185,7 @@ def test_special_characters_in_origins_let_nobody_else_in(tricky: FlaskClient, o
         assert_shared_with_nobody(response)
 
 
-def test_the_origin_null_is_let_in_only_where_a_site_allows_it(environ: dict[str, str]) -> None:
+def test_the_origin_null_is_allowed_only_if_a_site_allows_it(environ: dict[str, str]) -> None:
     table = '[sites.{}]\ntracking_id = "t-{}"\norigins = ["' + ORIGIN + '"]\n'
     text = table.format("framed", 1) + "allow_null_origin = true\n" + table.format("shop", 2)
     write_sites(Path(environ["GATEWAY_SITES"]), text)
@@ -198,7 +200,7 @@ def test_the_origin_null_is_let_in_only_where_a_site_allows_it(environ: dict[str
     assert_shared_with_nobody(post(client, "nul", json.dumps(beacon(trackingId="framed"))))
 
 
-def test_without_any_origins_no_page_is_let_in(environ: dict[str, str]) -> None:
+def test_without_any_origins_no_page_is_allowed(environ: dict[str, str]) -> None:
     text = '[sites.servers]\ntracking_id = "t"\norigins = []\nallow_missing_origin = true\n'
     write_sites(Path(environ["GATEWAY_SITES"]), text)
     client = create_app(load(environ)).test_client()
@@ -207,6 +209,6 @@ def test_without_any_origins_no_page_is_let_in(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/nope", "/"])
-def test_no_page_may_read_anything_else(client: FlaskClient, path: str) -> None:
+def test_no_page_may_read_other_paths(client: FlaskClient, path: str) -> None:
     assert_shared_with_nobody(client.get(path, headers={"Origin": ORIGIN}))
     assert_shared_with_nobody(preflight(client, ORIGIN, path, "GET"))

@@ -89,7 +89,7 @@ def test_new_events_beside_a_duplicate_are_delivered_and_bear_no_reason(gateway)
     assert_delivered_once(gateway, twice["eventId"], new["eventId"])
 
 
-def test_nobody_suppresses_an_event_of_another_session_or_site(gateway):
+def test_an_event_id_is_a_duplicate_only_in_its_own_session_and_site(gateway):
     gateway.start()
     shared = event()
     assert not is_duplicate(post(gateway, shared))
@@ -101,7 +101,7 @@ def test_nobody_suppresses_an_event_of_another_session_or_site(gateway):
     assert gateway.delivered() == [shared["eventId"]] * 3
 
 
-def test_an_event_answered_503_is_not_taken_for_a_duplicate(gateway):
+def test_an_event_answered_503_is_no_duplicate_when_it_is_repeated(gateway):
     refused = event()
     gateway.start(GATEWAY_MIN_FREE_BYTES=str(1 << 60))
     assert gateway.post(beacon(refused, sessionId="s-1")).status_code == 503
@@ -111,7 +111,7 @@ def test_an_event_answered_503_is_not_taken_for_a_duplicate(gateway):
     assert_delivered_once(gateway, refused["eventId"])
 
 
-def test_an_event_id_may_come_again_after_the_window(gateway):
+def test_an_event_id_may_be_reused_after_the_window(gateway):
     gateway.start(GATEWAY_DEDUPE_SECONDS="1")
     again = event()
     assert not is_duplicate(post(gateway, again))
@@ -122,7 +122,7 @@ def test_an_event_id_may_come_again_after_the_window(gateway):
 # --- distinct events under one eventId ---
 
 
-def test_distinct_events_under_one_event_id_are_delivered_under_ids_of_their_own(gateway):
+def test_distinct_events_with_one_event_id_are_delivered_with_separate_ids(gateway):
     """Amplify 5 gives all events of half a minute the same."""
     gateway.start()
     shared = event(itemId="i-0")
@@ -146,7 +146,7 @@ def test_distinct_events_under_one_event_id_are_delivered_under_ids_of_their_own
     assert len(gateway.delivered()) == len(told_apart) + 1, "nothing came twice"
 
 
-def test_a_repeat_at_another_time_by_another_clock_is_a_duplicate(gateway):
+def test_a_repeat_with_another_clock_is_a_duplicate(gateway):
     gateway.start()
     at = time.time()
     once = event(eventValue=24, sentAt=int(at))

@@ -1,4 +1,4 @@
-"""The gates before a site's events: too many, unwanted, no person's. Each says why, and counts."""
+"""Consent, rate limits and bots: each filter answers with its reason, and counts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def count(name: str, **labels: str) -> float:
 @pytest.mark.parametrize(
     ("name", "header", "reason"), [("honor_gpc", "Sec-GPC", "gpc"), ("honor_dnt", "DNT", "dnt")]
 )
-def test_a_consent_signal_is_honoured_by_default_and_leaves_no_trace(
+def test_opt_out_headers_are_honoured_by_default_and_leave_no_trace(
     start: Start,
     stored: Stored,
     caplog: pytest.LogCaptureFixture,
@@ -90,7 +90,7 @@ EVIL = "https://evil.example"
     ids=["a site's page", "a foreign origin", "an unknown site", "an invalid request"],
 )
 @pytest.mark.parametrize("header", ["Sec-GPC", "DNT"])
-def test_of_an_unwanted_request_the_history_keeps_a_count_and_the_reason(
+def test_the_history_keeps_only_count_and_reason_of_dropped_requests(
     start: Start,
     tmp_path: Path,
     header: str,
@@ -119,12 +119,12 @@ def told(trail: HistoryReader, state: str) -> list[dict[str, Any]]:
     return [life for life in lives if life["state"] == state]
 
 
-def test_a_site_that_ignores_a_signal_still_asks_for_its_origin(start: Start) -> None:
+def test_a_site_that_ignores_opt_outs_still_checks_the_origin(start: Start) -> None:
     client = start(sites("honor_gpc = false", "honor_dnt = false"))
     assert post(client, Sec_GPC="1", Origin=EVIL).status_code == 403
 
 
-def test_bots_are_counted_and_dropped_only_where_the_site_says_so(
+def test_bots_are_counted_and_dropped_only_if_the_site_drops_them(
     start: Start, stored: Stored
 ) -> None:
     seen, dropped = count("from_bots", site="shop"), count("dropped", site="shop", reason="bot")
@@ -156,7 +156,7 @@ def test_bots_are_counted_and_dropped_only_where_the_site_says_so(
         ("x" * 100_000 + "Googlebot", False),
     ],
 )
-def test_who_is_a_bot(user_agent: str, bot: bool) -> None:
+def test_bots_are_recognised_by_their_user_agent(user_agent: str, bot: bool) -> None:
     assert is_bot(user_agent) is bot
 
 
@@ -176,7 +176,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 @pytest.mark.usefixtures("clock")
-def test_past_its_limit_an_address_waits_and_others_do_not(
+def test_an_address_past_its_limit_waits_and_others_do_not(
     start: Start, stored: Stored, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = start(sites("events_per_minute = 100"), GATEWAY_TRUSTED_PROXIES="1")
@@ -199,7 +199,7 @@ def test_past_its_limit_an_address_waits_and_others_do_not(
     assert len(stored()) == 82
 
 
-def test_with_the_next_minute_it_may_go_on(start: Start, clock: dict[str, float]) -> None:
+def test_the_limit_is_renewed_each_minute(start: Start, clock: dict[str, float]) -> None:
     client = start(sites("events_per_minute = 2"))
     assert post(client, beacon(event(), event())).status_code == 204
     assert post(client).status_code == 429
@@ -208,14 +208,14 @@ def test_with_the_next_minute_it_may_go_on(start: Start, clock: dict[str, float]
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_body_larger_than_the_limit_is_taken_at_first(start: Start) -> None:
+def test_a_first_request_larger_than_the_limit_is_accepted(start: Start) -> None:
     client = start(sites("events_per_minute = 2"))
     assert post(client, beacon(event(), event(), event())).status_code == 204
     assert post(client).status_code == 429
 
 
 @pytest.mark.usefixtures("clock")
-def test_nobody_makes_up_an_address_where_no_proxy_is_trusted(start: Start) -> None:
+def test_forwarded_addresses_are_ignored_without_trusted_proxies(start: Start) -> None:
     client = start(sites("events_per_minute = 1"))
     answers = [post(client, X_Forwarded_For=f"192.0.2.{n}").status_code for n in range(3)]
     assert answers == [204, 429, 429]
@@ -227,7 +227,7 @@ def test_nobody_makes_up_an_address_where_no_proxy_is_trusted(start: Start) -> N
     [(beacon(trackingId="nobody"), ORIGIN, 404), (beacon(), EVIL, 403)],
     ids=["an unknown site", "a foreign origin"],
 )
-def test_rejected_requests_of_an_address_meet_a_limit_and_its_visitors_do_not(
+def test_rejected_requests_are_limited_apart_from_visitors_of_the_address(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
     body: dict[str, Any],
@@ -248,7 +248,7 @@ def test_rejected_requests_of_an_address_meet_a_limit_and_its_visitors_do_not(
     assert post(client, body, X_Forwarded_For="192.0.2.8", Origin=origin).status_code == status
 
 
-def test_of_a_rejected_request_the_history_keeps_little(start: Start, tmp_path: Path) -> None:
+def test_the_history_keeps_little_of_rejected_requests(start: Start, tmp_path: Path) -> None:
     client = start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
     many = [event(itemId=UNSEEN, eventType="view" * 100) for _ in range(90)]
     for _ in range(30):
@@ -276,7 +276,7 @@ def test_of_a_rejected_request_the_history_keeps_little(start: Start, tmp_path: 
     ],
     ids=["one", "two", "one of two left out"],
 )
-def test_what_a_client_says_before_the_trusted_proxies_counts_for_nothing(
+def test_addresses_claimed_before_the_trusted_proxies_are_ignored(
     start: Start, proxies: str, said: list[str], statuses: list[int]
 ) -> None:
     client = start(sites("events_per_minute = 1"), GATEWAY_TRUSTED_PROXIES=proxies)
@@ -284,7 +284,7 @@ def test_what_a_client_says_before_the_trusted_proxies_counts_for_nothing(
 
 
 @pytest.mark.usefixtures("clock")
-def test_who_does_not_want_it_is_never_remembered_as_one_too_many(start: Start) -> None:
+def test_opt_outs_are_never_recorded_as_rate_limited(start: Start) -> None:
     """What is refused is in the trail, what is unwanted is not."""
     client = start(sites("events_per_minute = 1"))
     before = count("dropped", site="shop", reason="gpc")
@@ -309,7 +309,7 @@ def test_who_does_not_want_it_is_never_remembered_as_one_too_many(start: Start) 
         ("", "", True),
     ],
 )
-def test_whom_an_address_stands_for(one: str, other: str, same: bool) -> None:
+def test_an_ipv6_network_counts_as_one_client(one: str, other: str, same: bool) -> None:
     assert (network(one) == network(other)) is same
 
 
@@ -330,7 +330,7 @@ def keys(redis: subprocess.Popen[bytes]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_nodes_that_share_a_redis_count_together_and_go_on_without_it(
+def test_nodes_count_together_in_redis_and_continue_without_it(
     start: Start, redis: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"redis://:secret-of-redis@127.0.0.1:{redis.args[4]}"  # type: ignore[index]
@@ -350,9 +350,7 @@ def test_nodes_that_share_a_redis_count_together_and_go_on_without_it(
     assert "secret-of-redis" not in caplog.text
 
 
-def test_the_counts_in_redis_tell_no_address(
-    settings: Settings, redis: subprocess.Popen[bytes]
-) -> None:
+def test_redis_holds_no_addresses(settings: Settings, redis: subprocess.Popen[bytes]) -> None:
     rates = RateLimiter(f"redis://127.0.0.1:{redis.args[4]}", "key")  # type: ignore[index]
     assert rates.wait(settings.sites["shop"], "192.0.2.7", 1) == 0
     assert "shop" in keys(redis)

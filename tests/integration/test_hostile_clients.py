@@ -1,4 +1,4 @@
-"""Clients that are slow, many or malformed: they are cut or answered, and visitors never notice."""
+"""Slow, numerous and malformed clients are answered or disconnected without harm to visitors."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_body_that_trickles_is_cut_with_a_408_and_counted(gateway: Gateway) ->
     served(gateway)
 
 
-def test_a_gigabyte_that_is_announced_is_refused_before_it_is_sent(gateway: Gateway) -> None:
+def test_a_declared_gigabyte_is_rejected_before_it_is_sent(gateway: Gateway) -> None:
     with connect(gateway) as slow:
         slow.sendall(request(b"{", b"Content-Length: 1073741824"))
         [(status, headers, _)] = answers(slow)
@@ -109,7 +109,9 @@ def test_a_gigabyte_that_is_announced_is_refused_before_it_is_sent(gateway: Gate
 
 
 @pytest.mark.parametrize("size", [300_000, 1_000_000])
-def test_who_sends_all_before_reading_sees_the_refusal_too(gateway: Gateway, size: int) -> None:
+def test_clients_that_send_everything_first_can_read_the_rejection(
+    gateway: Gateway, size: int
+) -> None:
     """As nginx does, which turns a connection that is reset into a 502 of its own."""
     with connect(gateway) as eager:
         eager.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # most of it is yet to be sent
@@ -120,7 +122,7 @@ def test_who_sends_all_before_reading_sees_the_refusal_too(gateway: Gateway, siz
 
 
 @pytest.mark.parametrize("protocol", [b"HTTP/1.0", b"HTTP/1.1"])
-def test_the_last_refusal_of_a_connection_is_seen_too(gateway: Gateway, protocol: bytes) -> None:
+def test_the_last_rejection_of_a_connection_can_be_read(gateway: Gateway, protocol: bytes) -> None:
     """nginx asks for a connection to end, by its default version or by our recipe's header."""
     headers = b"Connection: close", b"Content-Encoding: gzip"
     for _ in range(20):
@@ -131,7 +133,7 @@ def test_the_last_refusal_of_a_connection_is_seen_too(gateway: Gateway, protocol
         assert status == 415
 
 
-def test_a_body_that_stays_away_after_its_refusal_is_no_fault_of_ours(gateway: Gateway) -> None:
+def test_a_missing_body_after_a_rejection_is_not_logged_as_an_error(gateway: Gateway) -> None:
     with connect(gateway) as slow:
         slow.sendall(request(b"{", b"Content-Length: 1000", line=b"POST /nowhere HTTP/1.1"))
         [(status, *_)] = answers(slow)  # and no other follows
@@ -139,7 +141,7 @@ def test_a_body_that_stays_away_after_its_refusal_is_no_fault_of_ours(gateway: G
     served(gateway)
 
 
-def test_a_gigabyte_in_chunks_is_refused_once_it_is_too_large(gateway: Gateway) -> None:
+def test_a_gigabyte_in_chunks_is_rejected_at_the_limit(gateway: Gateway) -> None:
     with connect(gateway) as slow:
         slow.sendall(request(b"", b"Transfer-Encoding: chunked"))
         sent = 0
@@ -174,7 +176,7 @@ def test_two_hundred_half_open_connections_leave_visitors_served(gateway: Gatewa
             assert all(status == 408 for status, *_ in answers(connection))  # all end by and by
 
 
-def test_a_client_that_never_reads_its_answers_holds_up_nobody(gateway: Gateway) -> None:
+def test_a_client_that_never_reads_blocks_no_other(gateway: Gateway) -> None:
     with ExitStack() as stack:
         for _ in range(2 * CONNECTIONS):
             deaf = stack.enter_context(socket.socket())
@@ -236,7 +238,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("raw", "status"), MALFORMED.items(), ids=lambda value: str(value)[:60])
-def test_what_is_no_http_gets_a_clear_refusal(gateway: Gateway, raw: bytes, status: int) -> None:
+def test_malformed_http_gets_a_clear_error(gateway: Gateway, raw: bytes, status: int) -> None:
     """One answer, and the connection ends: whatever follows could be read in two ways."""
     smuggled = request(json.dumps(beacon(event())).encode())
     [(answered, headers, body)] = ask(gateway, raw + smuggled)
@@ -247,7 +249,7 @@ def test_what_is_no_http_gets_a_clear_refusal(gateway: Gateway, raw: bytes, stat
     assert not {"Server"} & set(headers) or headers["Server"] == "gunicorn"
 
 
-def test_the_log_of_malformed_requests_has_neither_addresses_nor_what_they_held(
+def test_malformed_requests_are_logged_without_address_and_content(
     gateway: Gateway,
 ) -> None:
     ask(gateway, request(b"{}", b"Cookie pz_sid_shop=stolen"))
@@ -258,7 +260,7 @@ def test_the_log_of_malformed_requests_has_neither_addresses_nor_what_they_held(
     assert "ip=" not in log
 
 
-def test_requests_in_a_pipeline_are_answered_in_their_order(gateway: Gateway) -> None:
+def test_pipelined_requests_are_answered_in_order(gateway: Gateway) -> None:
     good = [event() for _ in range(5)]
     bodies = [json.dumps(body).encode() for item in good for body in (beacon(item), "not a beacon")]
     raw = b"".join(request(body) for body in bodies)
@@ -266,7 +268,7 @@ def test_requests_in_a_pipeline_are_answered_in_their_order(gateway: Gateway) ->
     gateway.assert_delivered([item["eventId"] for item in good])
 
 
-def test_a_compressed_body_is_refused_by_name(gateway: Gateway) -> None:
+def test_a_compressed_body_is_rejected_with_its_encoding(gateway: Gateway) -> None:
     [(status, headers, body)] = ask(gateway, request(b"\x1f\x8b", b"Content-Encoding: gzip"))
     assert status == 415
     assert headers["X-Gateway-Reason"] == "content_encoding"
@@ -274,13 +276,13 @@ def test_a_compressed_body_is_refused_by_name(gateway: Gateway) -> None:
     assert b"gzip" in body
 
 
-def test_a_body_that_breaks_off_is_no_event(gateway: Gateway) -> None:
+def test_an_incomplete_body_is_not_stored(gateway: Gateway) -> None:
     body = json.dumps(beacon()).encode()
     [(status, *_)] = ask(gateway, request(body, b"Content-Length: %d" % (len(body) + 1)))
     assert status == 400
 
 
-def test_the_forwarders_port_tells_no_version_and_lives_through_nonsense(
+def test_the_forwarders_port_hides_its_version_and_survives_malformed_requests(
     tmp_path: Path, environ: dict[str, str], sandbox: Sandbox
 ) -> None:
     alone = Gateway(tmp_path, environ, sandbox)

@@ -1,4 +1,4 @@
-"""`GET /pixel.gif`: views of pages without scripts and of mails, where the site allows it."""
+"""`GET /pixel.gif`: events of pages without scripts and of e-mails."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_view_is_stored_and_answered_with_a_pixel(client: FlaskClient, stored:
     assert told == {"eventType": "view", "itemId": "mug", "recommendationId": "RID-1"}
 
 
-def test_a_mail_tells_what_it_shows_and_counts_once(client: FlaskClient, stored: Stored) -> None:
+def test_an_email_reports_its_impressions_once(client: FlaskClient, stored: Stored) -> None:
     mail = VIEW | {"eventId": "mail-7-of-u-17", "impression": "mug,kettle"}
     assert_pixel(fetch(client, mail))
     assert_pixel(fetch(client, mail), "duplicate")
@@ -66,9 +66,7 @@ def test_a_visitor_without_scripts_has_one_session(client: FlaskClient, stored: 
     assert len({record["session_id"] for record in stored()}) == 1
 
 
-def test_who_only_looks_whether_it_is_there_views_nothing(
-    client: FlaskClient, stored: Stored
-) -> None:
+def test_a_head_request_stores_nothing(client: FlaskClient, stored: Stored) -> None:
     assert client.head(f"/pixel.gif?{urlencode(VIEW)}").status_code == 200
     assert stored() == []
 
@@ -92,7 +90,7 @@ def test_who_only_looks_whether_it_is_there_views_nothing(
         (VIEW | {"trackingId": "media"}, 403, "pixel_off", None),
     ],
 )
-def test_an_address_that_says_more_or_less_than_a_view_is_refused(
+def test_unknown_and_missing_parameters_are_rejected(
     client: FlaskClient, stored: Stored, address: Any, status: int, reason: str, named: str | None
 ) -> None:
     errors = assert_refused(fetch(client, address), status, reason)
@@ -100,14 +98,14 @@ def test_an_address_that_says_more_or_less_than_a_view_is_refused(
     assert stored() == []
 
 
-def test_the_sites_event_types_hold_for_pixels_too(start: Start, stored: Stored) -> None:
+def test_the_sites_event_types_apply_to_pixels(start: Start, stored: Stored) -> None:
     client = start(ALLOWED.replace("pixel = true", 'pixel = true\nevent_types = ["open"]', 1))
     assert_refused(fetch(client), 400, "invalid_event")
     assert_pixel(fetch(client, VIEW | {"eventType": "open"}))
     assert len(stored()) == 1
 
 
-def test_without_the_sites_word_there_is_no_pixel(start: Start, stored: Stored) -> None:
+def test_pixels_are_rejected_unless_the_site_allows_them(start: Start, stored: Stored) -> None:
     assert_refused(fetch(start(SITES)), 403, "pixel_off")
     assert stored() == []
 
@@ -120,7 +118,7 @@ def test_without_the_sites_word_there_is_no_pixel(start: Start, stored: Stored) 
         ("drop_bots = true", {"User_Agent": "Googlebot/2.1"}, "bot"),
     ],
 )
-def test_who_is_not_to_be_counted_gets_the_pixel_alone(
+def test_opt_outs_and_bots_get_the_pixel_and_nothing_is_stored(
     start: Start, stored: Stored, setting: str, headers: dict[str, str], reason: str
 ) -> None:
     client = start(ALLOWED.replace("pixel = true", f"pixel = true\n{setting}", 1))
@@ -128,7 +126,7 @@ def test_who_is_not_to_be_counted_gets_the_pixel_alone(
     assert stored() == []
 
 
-def test_pixels_are_counted_against_the_addresss_rate(start: Start) -> None:
+def test_pixels_count_towards_the_rate_limit(start: Start) -> None:
     client = start(re.sub("events_per_minute = .*", "events_per_minute = 1", ALLOWED))
     assert_pixel(fetch(client))
     response = fetch(client, VIEW | {"itemId": "kettle"})
@@ -136,6 +134,6 @@ def test_pixels_are_counted_against_the_addresss_rate(start: Start) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_a_full_queue_is_told_as_it_is(start: Start) -> None:
+def test_a_full_queue_answers_a_pixel_with_503(start: Start) -> None:
     client = start(ALLOWED, GATEWAY_QUEUE_MAX_BYTES="0")
     assert_refused(fetch(client), 503, "queue_full")

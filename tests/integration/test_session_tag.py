@@ -1,4 +1,4 @@
-"""The session tag over HTTP: what a page gets in `X-Gateway-Session`, and what it is worth."""
+"""The session tag: what a page gets in `X-Gateway-Session`, and how its events use it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_cookie_and_the_tag_are_the_same_token(browser: FlaskClient) -> None
     assert not sets_cookie(again)
 
 
-def test_events_that_waited_join_the_session_they_happened_in(
+def test_delayed_events_join_the_session_they_happened_in(
     client: FlaskClient, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
@@ -86,7 +86,7 @@ def test_a_wrong_clock_does_not_take_events_out_of_their_session(
     assert len(set(ids(stored))) == 1
 
 
-def test_a_lost_answer_neither_doubles_an_event_nor_splits_the_visit(
+def test_a_lost_response_neither_doubles_events_nor_splits_the_visit(
     client: FlaskClient, stored: Stored
 ) -> None:
     body = beacon(event(sentAt=time.time()))
@@ -98,7 +98,7 @@ def test_a_lost_answer_neither_doubles_an_event_nor_splits_the_visit(
     assert len(stored()) == 2
 
 
-def test_events_without_id_or_time_are_nobody_elses(client: FlaskClient, stored: Stored) -> None:
+def test_events_without_id_or_time_share_no_session(client: FlaskClient, stored: Stored) -> None:
     for one in event(), {"eventType": "view"}, {"eventType": "view", "sentAt": 1.0}:
         for _ in range(2):
             tag(post(client, beacon({**one, "itemId": "i"})))
@@ -120,7 +120,7 @@ PHONE = {"User-Agent": "Phone/1", "X-Forwarded-For": "192.0.2.7"}
         ({"eventId": "2"}, {}, {}),
     ],
 )
-def test_event_ids_that_are_counters_join_no_strangers(
+def test_counters_as_event_ids_join_no_other_visitors(
     start: Start,
     stored: Stored,
     event: dict[str, Any],
@@ -139,7 +139,7 @@ def test_event_ids_that_are_counters_join_no_strangers(
     [("1", "192.0.2.7"), (str(uuid4()), "192.0.2.7"), (str(uuid4()), "198.51.100.1")],
     ids=["counter", "random", "random from another network"],
 )
-def test_a_repeat_meets_the_session_that_it_began(
+def test_a_repeated_request_joins_the_session_it_started(
     start: Start, stored: Stored, event_id: str, network: str
 ) -> None:
     body = beacon(WHOLE_SECOND | {"eventId": event_id})
@@ -150,7 +150,7 @@ def test_a_repeat_meets_the_session_that_it_began(
     assert len(stored()) == 1
 
 
-def test_of_two_cookies_by_one_name_the_tags_counts_then_a_living_one(
+def test_of_two_cookies_the_tags_counts_then_one_that_is_alive(
     settings: Settings,
 ) -> None:
     app = create_app(settings)
@@ -165,7 +165,7 @@ def test_of_two_cookies_by_one_name_the_tags_counts_then_a_living_one(
         assert not sets_cookie(answer)
 
 
-def test_a_tag_sets_the_cookie_where_there_is_none(browser: FlaskClient, stored: Stored) -> None:
+def test_a_tag_sets_a_missing_cookie(browser: FlaskClient, stored: Stored) -> None:
     first = post(browser)
     browser.delete_cookie(COOKIE)
     again = post(browser, beacon(session=tag(first)))
@@ -174,7 +174,7 @@ def test_a_tag_sets_the_cookie_where_there_is_none(browser: FlaskClient, stored:
     assert len(set(ids(stored))) == 1
 
 
-def test_reset_begins_a_session_with_a_new_cookie_and_tag(
+def test_reset_starts_a_session_with_a_new_cookie_and_tag(
     browser: FlaskClient, stored: Stored
 ) -> None:
     before = tag(post(browser))
@@ -188,7 +188,7 @@ def test_reset_begins_a_session_with_a_new_cookie_and_tag(
     assert one == three != two
 
 
-def test_a_log_in_keeps_the_session_and_another_person_begins_one(
+def test_a_log_in_keeps_the_session_and_another_person_starts_one(
     browser: FlaskClient, stored: Stored
 ) -> None:
     anonymous = post(browser)
@@ -203,7 +203,7 @@ def test_a_log_in_keeps_the_session_and_another_person_begins_one(
     assert others[0] != one
 
 
-def test_who_is_not_proved_to_be_somebody_begins_no_session(start: Start, stored: Stored) -> None:
+def test_an_unproven_user_id_starts_no_session(start: Start, stored: Stored) -> None:
     client = start(
         SITES.replace("[sites.media]", f'user_secret = "{USER_SECRET}"\n\n[sites.media]')
     )
@@ -231,22 +231,20 @@ def test_who_is_not_proved_to_be_somebody_begins_no_session(start: Start, stored
     ],
     ids=repr,
 )
-def test_what_is_no_tag_of_ours_is_as_if_it_were_not_there(
-    browser: FlaskClient, stored: Stored, forged: Any
-) -> None:
+def test_an_invalid_tag_is_ignored(browser: FlaskClient, stored: Stored, forged: Any) -> None:
     first = tag(post(browser))
     assert tag(post(browser, beacon(session=forged))) == first
     assert len(set(ids(stored))) == 1
 
 
-def test_another_sites_tag_is_not_believed(client: FlaskClient, stored: Stored) -> None:
+def test_another_sites_tag_is_ignored(client: FlaskClient, stored: Stored) -> None:
     media = beacon(trackingId="media")
     foreign = tag(post(client, media, Origin="https://media.example.com"))
     assert tag(post(client, beacon(session=foreign))) != foreign
     assert len(set(ids(stored))) == 2
 
 
-def test_a_session_of_the_callers_own_is_handed_out_nowhere(client: FlaskClient) -> None:
+def test_a_callers_own_session_id_is_not_returned(client: FlaskClient) -> None:
     first = tag(post(client))
     response = post(client, beacon(sessionId="given", session=first))
     assert response.status_code == 204
@@ -254,14 +252,14 @@ def test_a_session_of_the_callers_own_is_handed_out_nowhere(client: FlaskClient)
     assert not sets_cookie(response)
 
 
-def test_a_refusal_hands_out_nothing(client: FlaskClient) -> None:
+def test_a_rejected_request_gets_no_token(client: FlaskClient) -> None:
     for body in beacon({}), beacon(trackingId="nobody"), b"{":
         response = post(client, body)
         assert response.status_code >= 400
         assert "X-Gateway-Session" not in response.headers
 
 
-def test_requests_with_one_name_for_a_new_session_meet_in_it(
+def test_requests_with_the_same_new_session_name_share_it(
     client: FlaskClient, stored: Stored
 ) -> None:
     names = [str(uuid4()), str(uuid4())]
@@ -272,7 +270,7 @@ def test_requests_with_one_name_for_a_new_session_meet_in_it(
 
 
 @pytest.mark.parametrize("name", ["1", "", "67a60e82-ea74-11f1-8ef7-02fc00000001", None, 7])
-def test_a_name_that_is_not_random_joins_nobody(
+def test_a_session_name_that_is_not_random_is_ignored(
     client: FlaskClient, stored: Stored, name: Any
 ) -> None:
     for _ in range(2):

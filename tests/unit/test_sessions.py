@@ -1,4 +1,4 @@
-"""Sessions: a visit goes on while the visitor is there, and nobody can make one up."""
+"""Sessions continue while the visitor is active, and their tokens can't be forged."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_a_new_visitor_gets_a_session_and_its_token() -> None:
     assert new.cookie_seconds == LIFETIME
 
 
-def test_a_fresh_cookie_is_not_set_again_and_its_token_handed_out() -> None:
+def test_a_fresh_cookie_is_not_set_again_but_its_token_returned() -> None:
     for age in (0, TIMEOUT / 10 - 1):
         assert visit(TOKEN, NOW + age) == Visit([SESSION.id], TOKEN, None)
 
 
-def test_a_token_is_renewed_once_a_tenth_of_its_time_is_over() -> None:
+def test_a_token_is_renewed_after_a_tenth_of_its_time() -> None:
     later = NOW + TIMEOUT / 10
     renewed = visit(TOKEN, later)
     assert session_of(renewed) == SESSION._replace(renewed=int(later))
@@ -113,11 +113,11 @@ def test_a_visitor_has_never_less_than_the_whole_timeout(
             token, expires = visited.token, now + visited.cookie_seconds
 
 
-def test_a_session_that_seems_to_come_from_the_future_goes_on() -> None:
+def test_a_session_from_the_future_continues() -> None:
     assert visit(TOKEN, NOW - 3600) == Visit([SESSION.id], TOKEN, None)
 
 
-def test_a_request_that_is_repeated_meets_the_session_that_it_began() -> None:
+def test_a_repeated_request_joins_the_session_it_started() -> None:
     assert visit().session_ids == visit(None, NOW + 60).session_ids
     assert visit().session_ids != visit(first="another").session_ids
     media = Sessions("media", ["key"], MINUTES)
@@ -128,14 +128,14 @@ def test_a_request_that_is_repeated_meets_the_session_that_it_began() -> None:
 # The tag: the token that the page had when the events happened
 
 
-def test_a_late_event_joins_the_session_that_it_happened_in() -> None:
+def test_a_late_event_joins_the_session_it_happened_in() -> None:
     came = NOW + 5 * 3600
     for at in (NOW, NOW + LIFETIME - 1, NOW - 60, 0):
         late = visit(None, came, tag=TOKEN, times=(at,))
         assert late == Visit([SESSION.id], None, None)  # which is over, and hands out nothing
 
 
-def test_an_event_after_the_tags_life_goes_to_the_present_session() -> None:
+def test_an_event_after_the_tags_end_joins_the_present_session() -> None:
     came, after = NOW + 5 * 3600, NOW + LIFETIME + 1
     begun = visit(None, came, tag=TOKEN, times=(after,))
     assert session_of(begun).id != SESSION.id
@@ -144,7 +144,7 @@ def test_an_event_after_the_tags_life_goes_to_the_present_session() -> None:
     assert held == Visit(begun.session_ids, begun.token, None)
 
 
-def test_events_of_one_body_are_judged_one_by_one() -> None:
+def test_each_event_of_a_request_finds_its_own_session() -> None:
     came = NOW + 5 * 3600
     mixed = visit(None, came, tag=TOKEN, times=(NOW + 1, NOW + 2, came, came))
     assert mixed.session_ids[:2] == [SESSION.id] * 2
@@ -153,43 +153,43 @@ def test_events_of_one_body_are_judged_one_by_one() -> None:
     assert mixed.session_ids[2:] == [present.id] * 2
 
 
-def test_a_visit_without_a_connection_is_one_session_while_the_visitor_is_there() -> None:
+def test_a_visit_without_a_connection_is_one_session() -> None:
     times = tuple(NOW + step * (TIMEOUT - 1) for step in range(5))
     assert set(visit(None, NOW + 9 * 3600, tag=TOKEN, times=times).session_ids) == {SESSION.id}
 
 
-def test_a_tag_ends_with_its_day_whatever_happens() -> None:
+def test_a_tag_ends_after_a_day() -> None:
     end = SESSION.started + LONGEST_VISIT
     times = tuple(range(int(NOW), end + TIMEOUT, TIMEOUT - 1))
     ids = visit(None, times[-1], tag=TOKEN, times=times).session_ids
     assert [id_ == SESSION.id for id_ in ids] == [at <= end for at in times]
 
 
-def test_what_is_said_to_be_older_than_a_page_keeps_it_joins_no_session() -> None:
+def test_events_older_than_a_page_keeps_them_join_no_session() -> None:
     latest = SESSION.renewed + LIFETIME + LATEST
     assert visit(None, latest, tag=TOKEN, times=(NOW,)).session_ids == [SESSION.id]
     assert session_of(visit(None, latest + 1, tag=TOKEN, times=(NOW,))).id != SESSION.id
 
 
-def test_nothing_happens_after_its_arrival() -> None:
+def test_event_times_in_the_future_count_as_now() -> None:
     assert visit(None, NOW, tag=TOKEN, times=(NOW + 5 * 3600,)) == Visit(
         [SESSION.id], TOKEN, LIFETIME
     )
 
 
-def test_a_tag_wins_over_the_cookie_and_mends_it_where_it_is_not_there() -> None:
+def test_a_tag_wins_over_the_cookie_and_restores_a_missing_one() -> None:
     assert visit(None, tag=TOKEN) == Visit([SESSION.id], TOKEN, LIFETIME)
     earlier = SESSIONS.sign(Session("earlier", SESSION.started - 1, int(NOW)))
     assert visit(earlier, tag=TOKEN) == Visit([SESSION.id], TOKEN, LIFETIME)
 
 
-def test_a_session_that_has_ended_since_is_not_handed_out_again() -> None:
+def test_an_ended_session_is_not_returned_to_the_visitor() -> None:
     # After a log-out, say: an event from before it arrives.
     later = SESSIONS.sign(Session("later", int(NOW) + 10, int(NOW) + 10))
     assert visit(later, NOW + 20, tag=TOKEN, times=(NOW,)) == Visit([SESSION.id], later, None)
 
 
-def test_of_two_tokens_of_a_session_the_later_renewed_counts() -> None:
+def test_the_later_renewed_of_two_tokens_counts() -> None:
     renewed = SESSION._replace(renewed=SESSION.renewed + 600)
     newer, now = SESSIONS.sign(renewed), NOW + 601
     assert visit(newer, now, tag=TOKEN) == Visit([SESSION.id], newer, None)
@@ -226,19 +226,19 @@ def test_another_person_gets_another_session() -> None:
         assert visit(bob.token, NOW + 2, user="bob").token == bob.token
 
 
-def test_requests_of_another_person_that_are_on_their_way_at_once_meet() -> None:
+def test_concurrent_requests_of_another_person_share_a_session() -> None:
     ann = visit(TOKEN, user="ann").token
     one, two = (visit(ann, NOW + n, tag=ann, user="bob", first=str(n)) for n in (1, 2))
     assert one.session_ids == two.session_ids
     assert one.session_ids != visit(ann, NOW, user="eve").session_ids
 
 
-def test_a_person_is_known_by_a_mark_of_that_session_alone() -> None:
+def test_the_mark_of_a_user_differs_between_sessions() -> None:
     marks = {session_of(visit(first=first, user="ann")).user for first in ("1", "2")}
     assert len(marks) == 2
 
 
-def test_a_late_event_of_the_person_before_stays_with_that_person() -> None:
+def test_a_late_event_of_the_previous_person_stays_with_that_person() -> None:
     ann = visit(TOKEN, user="ann")
     bob = visit(ann.token, NOW + 10, user="bob")
     late = visit(bob.token, NOW + 20, tag=ann.token, user="ann", times=(NOW + 5,))
@@ -256,7 +256,7 @@ def test_a_late_event_of_another_person_leaves_the_cookie_to_the_visitor() -> No
         assert session_of(prompt).id == late.session_ids[0]
 
 
-def test_an_old_anonymous_tag_takes_nobody_into_anothers_session() -> None:
+def test_an_old_anonymous_tag_joins_no_other_persons_session() -> None:
     ann = visit(TOKEN, user="ann", times=(NOW + 600,), now=NOW + 600).token
     renewed = SESSIONS.sign(SESSION._replace(renewed=SESSION.renewed + 700))
     for tag in TOKEN, renewed:
@@ -287,7 +287,7 @@ def test_two_people_at_once_in_two_tabs_stay_in_two_sessions() -> None:
     assert seen["ann"] != seen["bob"]
 
 
-def test_a_log_out_that_is_repeated_takes_nothing_back() -> None:
+def test_a_repeated_log_out_changes_nothing() -> None:
     def reset(cookie: str | None, now: float, user: str | None = None) -> Visit:
         return SESSIONS.visit(Claims(user, TOKEN, cookie, True), (NOW,), now, lambda: "reset")
 
@@ -303,12 +303,12 @@ def test_a_log_out_that_is_repeated_takes_nothing_back() -> None:
 
 
 @pytest.mark.parametrize("site", ["media", "shop2", "sho", "Shop", ""])
-def test_another_sites_token_is_not_believed(site: str) -> None:
+def test_another_sites_token_is_invalid(site: str) -> None:
     assert Sessions(site, ["key"], MINUTES).read(TOKEN) is None
 
 
 @pytest.mark.parametrize("keys", [["other"], ["KEY"], ["key "], ["keykey"], [""]])
-def test_a_token_of_another_key_is_not_believed(keys: list[str]) -> None:
+def test_a_token_of_another_key_is_invalid(keys: list[str]) -> None:
     assert SESSIONS.read(Sessions("shop", keys, MINUTES).sign(SESSION)) is None
 
 
@@ -365,23 +365,23 @@ def signed(payload: str) -> str:
     }.items(),
     ids=lambda case: case[0],
 )
-def test_a_token_that_is_not_ours_begins_a_new_session(token: tuple[str, str | None]) -> None:
+def test_an_invalid_token_starts_a_new_session(token: tuple[str, str | None]) -> None:
     assert visit(token[1]) == visit(tag=token[1]) == visit()
 
 
-def test_a_truncated_token_is_not_believed() -> None:
+def test_a_truncated_token_is_invalid() -> None:
     assert [SESSIONS.read(TOKEN[:end]) for end in range(len(TOKEN))] == [None] * len(TOKEN)
 
 
 @given(
     st.text(max_size=LONGEST + 8) | st.binary(max_size=64).map(lambda text: text.decode("latin-1"))
 )
-def test_no_text_is_believed_or_raises(text: str) -> None:
+def test_arbitrary_text_is_invalid_and_raises_nothing(text: str) -> None:
     assert SESSIONS.read(text) is None
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.characters(max_codepoint=0x17F))
-def test_no_changed_character_makes_another_session(index: int, character: str) -> None:
+def test_a_token_with_a_changed_character_is_invalid(index: int, character: str) -> None:
     changed = TOKEN[:index] + character + TOKEN[index + 1 :]
     # base64 has two ways to write some signatures.
     same = changed == TOKEN or index > TOKEN.rindex(".")
