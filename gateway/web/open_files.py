@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 
-WANTED = (65_536, 10_240)  # the second is the maximum on macOS
+TARGETS = (65_536, 10_240)  # the second is the maximum on macOS
 RESERVED = 100  # per worker, for the queue, the event history, counters and logs
 EACH = 2  # per connection: its socket, and the static file that is sent
 
@@ -14,8 +14,8 @@ def raise_limit() -> None:
     """Raise the soft limit of open files as far as the hard one allows; workers inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    for wanted in WANTED:
-        most = wanted if hard == unlimited else min(hard, wanted)
+    for target in TARGETS:
+        most = target if hard == unlimited else min(hard, target)
         if soft == unlimited or soft >= most:
             return
         with suppress(ValueError, OSError):
@@ -24,8 +24,8 @@ def raise_limit() -> None:
 
 
 def connections() -> int:
-    """Return how many connections the limit leaves room for; one at least."""
+    """Return how many connections the limit allows; at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return max(WANTED)
+        return max(TARGETS)
     return max((soft - RESERVED) // EACH, 1)

@@ -118,7 +118,7 @@ class Sessions:
             if (
                 by_tag
                 and at <= self.expires(joined or by_tag)
-                and (own or _happened_before(by_cookie, at))
+                and (own or _predates(at, by_cookie))
             ):
                 joined = joined or own or self._next(by_tag, claims.user or "", at)
                 joined = self._renewed(joined, at)
@@ -130,11 +130,9 @@ class Sessions:
         assert current is not None  # noqa: S101 - there is at least one event
         if now > self.expires(current):
             return Visit(session_ids, None, None)
-        last = max(happened)
-        joined_tag = by_tag if current is joined else None
-        return Visit(
-            session_ids, *self._next_token(current, claims, joined_tag, by_cookie, last, now)
-        )
+        by_tag, last = by_tag if current is joined else None, max(happened)
+        token = self._next_token(current, claims, by_tag, by_cookie, last, now)
+        return Visit(session_ids, *token)
 
     def _tokens(self, claims: Claims, now: float) -> tuple[Session | None, Session | None]:
         """Return the tag's session and the cookie's, if alive; merged if they are the same."""
@@ -190,22 +188,19 @@ class Sessions:
     ) -> tuple[str | None, int | None]:
         """Return the token for the visitor, and the Max-Age of its cookie in seconds.
 
-        `by_tag` is the tag's session if the events joined it, or the one that follows it. `last`
-        is when the last event happened.
+        `by_tag` is None unless the events joined it or the next; `last` is the last event's time.
         """
         token = self._token(session, claims)
         seconds = None if token == claims.cookie else math.ceil(self.expires(session) - now)
-        elsewhere = by_cookie is not None and by_cookie.id not in (
-            session.id,
-            by_tag.id if by_tag else "",
-        )
+        joined_ids = (session.id, by_tag.id if by_tag else "")
+        elsewhere = by_cookie is not None and by_cookie.id not in joined_ids
         if claims.reset:  # unless a session has begun since
-            return token, None if elsewhere and _happened_before(by_cookie, last) else seconds
+            return token, None if elsewhere and _predates(last, by_cookie) else seconds
         if by_cookie and by_tag and elsewhere and by_cookie.started >= session.started:
             if claims.user is None or self._is_of(by_cookie, claims.user):
                 return claims.cookie, None
             # Two people use two tabs at once, or the event happened before the log-in.
-            return (None if _happened_before(by_cookie, last) else token), None
+            return (None if _predates(last, by_cookie) else token), None
         replaced = by_cookie or by_tag
         if replaced and self._is_others(replaced, claims.user) and now - last > PROMPT:
             return None, None
@@ -217,10 +212,7 @@ class Sessions:
         return next(known, None) or self.sign(session)
 
     def _next(self, session: Session, user: str, at: float) -> Session:
-        """Return the session that follows this one for another person.
-
-        Its ID is derived, so that concurrent requests start the same session.
-        """
+        """Return another person's next session; concurrent requests derive the same ID."""
         started = max(int(at), session.started)
         return self._marked(Session(self._id("next", session.id, user), started, started), user)
 
@@ -247,9 +239,9 @@ class Sessions:
         return hmac.new(key, "\0".join((self._purpose, *parts)).encode(), "sha256").hexdigest()
 
 
-def _happened_before(by_cookie: Session | None, at: float) -> bool:
-    """Return whether an event is older than the cookie's session, or there is no such session."""
-    return by_cookie is None or at < by_cookie.started
+def _predates(at: float, session: Session | None) -> bool:
+    """Return whether an event of this time is older than a session, or there is no session."""
+    return session is None or at < session.started
 
 
 def _merged(first: Session, second: Session) -> Session:

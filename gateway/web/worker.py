@@ -177,9 +177,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 self._linger(sock)
             raise
         finally:
-            if isinstance(
-                req.body.reader, DeadlineReader
-            ):  # the response is sent: only drained now
+            # After the response the rest of the body is only drained: no 408 may be raised.
+            if isinstance(req.body.reader, DeadlineReader):
                 req.body.reader.late = TimeoutError
             if sock in self._idle_since:
                 self._idle_since[sock] = time.monotonic()
