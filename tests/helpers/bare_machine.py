@@ -1,7 +1,7 @@
 """A root with nothing in /etc, /opt and /var, in which the deployment guide is carried out.
 
 It has mount, network and PID namespaces of its own and borrows /usr, read-only, from this machine.
-systemd does not run in it: see stub_systemd.py.
+systemd does not run in it: see stub_systemd.py. Making it takes root.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Machine:
         self.root = Path(f"/proc/{pid}/cwd")
 
     def sh(self, script: str, status: int = 0) -> str:
-        """Run a script as root, which ends at the first failure; its output."""
+        """Run a script as root, which ends at the first failure; return its output."""
         run = subprocess.run(
-            [*_as_root(), "nsenter", f"--target={self.pid}", "--mount", "--net", "--pid",
+            ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid",
              f"--wd={self.root}", "chroot", ".", "/bin/sh", "-euc", script],
             env={"PATH": "/shims:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                  "HOME": "/root"},
@@ -66,7 +66,7 @@ def machine(folder: Path) -> Iterator[Machine]:
     interpreter = os.path.realpath(sys.executable)
     arguments = [folder, sys.base_prefix, packages, stub, interpreter]
     with subprocess.Popen(
-        [*_as_root(), "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child",
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child",
          "sh", "-euc", BOOT, "sh", *map(str, arguments)],
     ) as process:  # fmt: skip
         try:
@@ -78,7 +78,3 @@ def machine(folder: Path) -> Iterator[Machine]:
             yield Machine(pid)
         finally:
             process.kill()
-
-
-def _as_root() -> list[str]:
-    return [] if os.geteuid() == 0 else ["sudo"]

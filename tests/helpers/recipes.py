@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,9 @@ from tests.helpers.support import ROOT
 
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
-OURS = re.compile(r"(?<![\w./-])/(app|data|etc/personalize-gateway|var/lib/personalize-gateway)\b")
+OURS = re.compile(
+    r"(?<![\w./-])/(app|build|data|etc/personalize-gateway|var/lib/personalize-gateway)\b"
+)
 
 
 def relocated(text: str, root: Path) -> str:
@@ -56,15 +59,17 @@ def running(
 
 
 class Image:
-    """What `docker build` would make of the Dockerfile: its steps, in their order, under `root`.
+    """Carry out the Dockerfile's steps, in their order, under `root`, without an engine.
 
-    The packages that ours depends on are lent from the suite's own environment.
+    Packages come from the suite's own environment, not from the lock; all stages share the folder.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.environ: dict[str, str] = {}
         self.command: list[str] = []
+        self.health_check: list[str] = []
+        self.user = ""
         self._folder = root
         with (DEPLOY / "Dockerfile").open("rb") as file:
             for step in DockerfileParser(fileobj=file, cache_content=True).structure:
@@ -73,35 +78,34 @@ class Image:
 
     def _workdir(self, value: str) -> None:
         self._folder = Path(value)
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def _copy(self, value: str) -> None:
+        if value.startswith("--from=build "):
+            source, target = value.split()[1:]
+            assert Path(source) == self._folder / target  # where the build stage has made it
+            return
         allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
         *sources, target = shlex.split(value)
         for source in sources:
             assert f"!{source}" in allowed, source
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, self._folder / target)
+                shutil.copytree(ROOT / source, self._folder / target, symlinks=True)
             else:
                 shutil.copy(ROOT / source, self._folder / target)
 
     def _run(self, value: str) -> None:
-        environ = {**os.environ, **self.environ, "PIP_NO_DEPS": "1"}
-        subprocess.run(
-            ["sh", "-ec", value], cwd=self._folder, env=environ, check=True, capture_output=True
-        )
-        if "pip install" in value:
+        if "--requirement requirements.lock" in value:
             self._lend_packages()
+            return
+        subprocess.run(
+            ["sh", "-ec", value], cwd=self._folder, env={**os.environ, **self.environ}, check=True
+        )
 
     def _lend_packages(self) -> None:
         [packages] = (self._folder / ".venv/lib").glob("python*/site-packages")
         [lent] = Path(sys.prefix).glob("lib/python*/site-packages")
         (packages / "lent.pth").write_text(f"{lent}\n")
-        script = (BIN / "gunicorn").read_text().partition("\n")[2]
-        (self._folder / ".venv/bin/gunicorn").write_text(
-            f"#!{self._folder}/.venv/bin/python\n{script}"
-        )
-        (self._folder / ".venv/bin/gunicorn").chmod(0o755)
 
     def _env(self, value: str) -> None:
         for word in shlex.split(value):
@@ -109,9 +113,15 @@ class Image:
             self.environ[name] = text.replace("$PATH", os.environ["PATH"])
 
     def _cmd(self, value: str) -> None:
-        self.command = [word.strip('"') for word in value.strip("[]").split(", ")]
+        self.command = json.loads(value)
+
+    def _healthcheck(self, value: str) -> None:
+        self.health_check = json.loads(value.partition("CMD ")[2])
+
+    def _user(self, value: str) -> None:
+        self.user = value
 
     def _nothing(self, value: str) -> None:
         """Of no consequence here."""
 
-    _from = _comment = _volume = _user = _expose = _nothing
+    _from = _comment = _volume = _expose = _nothing

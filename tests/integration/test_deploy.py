@@ -133,37 +133,68 @@ def test_the_dockerfile_and_the_compose_file_pass_their_linters():
 
 def test_what_the_dockerfile_builds_runs_as_the_compose_file_says(tmp_path, sandbox):
     image = Image(tmp_path / "image")
+    assert image.user == "10001:10001"
     (tmp_path / "image/etc/personalize-gateway").mkdir(parents=True)
     write_sites(tmp_path / "image/etc/personalize-gateway/sites.toml")
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     web, forwarder = services["web"], services["forwarder"]
     assert (web["env_file"], forwarder["env_file"]) == ("web.env", "forwarder.env")
-    port, metrics_port = str(free_port()), str(free_port())
+    assert all(
+        service["read_only"] and service["tmpfs"] == ["/tmp"] for service in (web, forwarder)
+    )
+    environ = {**image.environ, "PORT": str(free_port())}
+    metrics_port = str(free_port())
     folder = image.root / "app"
     with (
         running(
-            [word.replace("8000", port) for word in image.command],
+            [*read_only(folder), *image.command],
             folder,
-            {**image.environ, **web["environment"], "GATEWAY_SECRET_KEY": SECRET_KEY},
+            {**environ, **web["environment"], "GATEWAY_SECRET_KEY": SECRET_KEY},
         ) as master,
         running(
-            [word.replace("9100", metrics_port) for word in forwarder["command"]],
+            [
+                *read_only(folder),
+                *(word.replace("9100", metrics_port) for word in forwarder["command"]),
+            ],
             folder,
             {
-                **image.environ,
+                **environ,
                 **CREDENTIALS,
                 "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": sandbox.url,
                 "AWS_EC2_METADATA_DISABLED": "true",
             },
         ),
     ):
-        assert_delivers(int(port), sandbox)
+        assert_delivers(int(environ["PORT"]), sandbox)
         assert_knows_no_credentials(master.pid)
-        for service, number in ((web, port), (forwarder, metrics_port)):
-            command = [
-                re.sub(r"\b(8000|9100)\b", number, word) for word in service["healthcheck"]["test"]
-            ]
-            subprocess.run(command[1:], env=image.environ, check=True)
+        test = forwarder["healthcheck"]["test"]
+        for command in (image.health_check, test[1:]):
+            here = [word.replace("9100", metrics_port) for word in command]
+            subprocess.run(here, env=environ, check=True)
+
+
+def read_only(folder: Path) -> list[str]:
+    """Return the start of a command to which this folder is read-only."""
+    script = 'mount --bind "$0" "$0"; mount -o remount,ro,bind "$0"; cd "$0"; exec "$@"'
+    return ["/usr/bin/unshare", "--mount", "/bin/sh", "-euc", script, str(folder)]
+
+
+def test_the_image_has_the_wheel_and_what_the_lock_pins():
+    steps = (DEPLOY / "Dockerfile").read_text()
+    build, final = steps.split("\n\nFROM ")
+    assert "--require-hashes --requirement requirements.lock" in build
+    assert "--no-deps --no-index dist/*.whl" in build
+    assert re.findall("^COPY .*", final, re.MULTILINE) == ["COPY --from=build /app/.venv .venv"]
+
+
+def test_without_an_engine_the_image_script_says_so_in_one_line(tmp_path):
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    run = subprocess.run(
+        [DEPLOY / "build-image.sh"], env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == ("build-image.sh: no engine found: install podman, buildah or docker\n")
 
 
 @contextmanager
