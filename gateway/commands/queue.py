@@ -61,7 +61,7 @@ def _backup(options: argparse.Namespace) -> int:
 def _verify(_options: argparse.Namespace) -> int:
     queue = find_queue(load(os.environ))
     if not queue.capabilities.verifiable:
-        print(f"queue verify: {queue} has no storage of ours; see `check`", file=sys.stderr)
+        print(f"queue verify: {queue} is not stored on this machine; see `check`", file=sys.stderr)
         return 2
     problems = queue.find_problems()
     for problem in problems:

@@ -81,8 +81,19 @@ def _events_by_tracking_id(gateway: Gateway, count: int) -> list[tuple[str, str]
     return [(e["trackingId"], e["sessionId"]) for e in events] if len(events) == count else []
 
 
-def test_the_web_end_never_loads_boto3(environ):
-    code = "import sys, wsgi; print([m for m in ('boto3', 'botocore') if m in sys.modules])"
+MASTER_WITH_SQS = """
+import os
+from gateway.queues.registry import find_queue
+from gateway.settings import load
+os.environ["GATEWAY_QUEUE"] = "http://127.0.0.1:9/0/events"
+find_queue(load(os.environ)).capabilities
+"""
+
+
+@pytest.mark.parametrize("code", ["import wsgi", MASTER_WITH_SQS], ids=["web", "master with SQS"])
+def test_boto3_is_not_loaded(environ, code):
+    """Not by the web end; and not before gevent patches `ssl`, which boto3 would not survive."""
+    code += "\nimport sys; print([m for m in ('boto3', 'botocore') if m in sys.modules])"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -292,7 +292,7 @@ def test_queue_create_makes_both_queues(gateway, proxy):
 def test_queue_verify_does_not_guess(gateway):
     verify = run(gateway, "queue", "verify")
     assert verify.returncode == 2
-    assert "not with SQS" in verify.stderr
+    assert "is not stored on this machine" in verify.stderr
 
 
 # --- Procfile ---

@@ -1,22 +1,24 @@
-"""The queue on Amazon SQS, shared by any number of machines."""
+"""The queue on Amazon SQS, shared by any number of machines.
+
+What needs boto3 is imported in the methods: gunicorn's master asks for the capabilities, and boto3
+must not be loaded before gevent has patched `ssl` in a worker.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, QueueError, Record, Status
 from gateway.queues.group_commit import unheard
-from gateway.queues.sqs import admin
-from gateway.queues.sqs.client import Queue
-from gateway.queues.sqs.dead_letters import SqsDeadLetters
-from gateway.queues.sqs.inbox import SqsInbox
-from gateway.queues.sqs.lease import SqsLease
-from gateway.queues.sqs.outbox import SqsOutbox
-from gateway.queues.sqs.receiver import Receiver
 from gateway.reasons import Reason
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.queues.sqs.dead_letters import SqsDeadLetters
+    from gateway.queues.sqs.inbox import SqsInbox
 
 
 class SqsQueue:
@@ -32,9 +34,17 @@ class SqsQueue:
         self._max_age = max_age
 
     def open_inbox(self, committed: Callable[[int, float], None] = unheard) -> SqsInbox:
+        from gateway.queues.sqs.client import Queue
+        from gateway.queues.sqs.inbox import SqsInbox
+
         return SqsInbox(Queue(self._url), committed=committed)
 
     def open_outbox(self, *, once: bool = False) -> tuple[Lease, Outbox]:
+        from gateway.queues.sqs.client import Queue
+        from gateway.queues.sqs.lease import SqsLease
+        from gateway.queues.sqs.outbox import SqsOutbox
+        from gateway.queues.sqs.receiver import Receiver
+
         main = Queue(self._url)
         receiver = Receiver(main, self._dead_letter_queue)
         outbox = SqsOutbox(main, receiver, max_age=self._max_age)
@@ -43,10 +53,16 @@ class SqsQueue:
         return SqsLease(), outbox
 
     def open_dead_letters(self) -> SqsDeadLetters:
+        from gateway.queues.sqs import admin
+        from gateway.queues.sqs.client import Queue
+        from gateway.queues.sqs.dead_letters import SqsDeadLetters
+
         url = admin.dead_letter_url(self._url, self._dead_letter_queue)
         return SqsDeadLetters(Queue(self._url), Queue(url))
 
     def status(self) -> Status:
+        from gateway.queues.sqs import admin
+
         return admin.status(self._url, self._dead_letter_queue)
 
     def count_unsettled(self) -> int:
@@ -75,9 +91,13 @@ class SqsQueue:
         return True
 
     def create(self) -> list[str]:
+        from gateway.queues.sqs import admin
+
         return admin.create(self._url, self._dead_letter_queue)
 
     def find_problems(self) -> list[str]:
+        from gateway.queues.sqs import admin
+
         return admin.problems(self._url, self._dead_letter_queue)
 
     def require_storage(self) -> None:
