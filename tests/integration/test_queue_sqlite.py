@@ -32,7 +32,7 @@ from gateway.queues import (
 )
 from gateway.queues.registry import find_queue
 from gateway.queues.session_scheduler import SessionScheduler
-from gateway.queues.sqlite import busy, wal
+from gateway.queues.sqlite import connection, wal
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.dead_letters import find, forget, status
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
@@ -457,7 +457,7 @@ def test_a_log_that_is_folded_does_not_make_the_queue_full(backend, monkeypatch)
 
 
 def test_a_log_that_is_to_go_but_can_not_is_no_success(backend, monkeypatch):
-    monkeypatch.setattr("gateway.queues.sqlite.busy.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.queues.sqlite.connection.BUSY_SECONDS", 0.05)
     backend.inbox().put([record()])
     database = Database(backend.path, "FULL")
     with closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
@@ -534,7 +534,7 @@ def test_a_writer_waits_for_one_that_recovers_the_log(backend):
                 raise error
             return real.execute(statement)
 
-    busy.begin(Recovering(), time.monotonic() + 5)
+    connection.begin(Recovering(), time.monotonic() + 5)
     assert real.in_transaction
     real.execute("ROLLBACK")
 

@@ -10,20 +10,18 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from gateway import file_permissions
 from gateway.queues import QueueUnavailable
-from gateway.queues.sqlite import schema, wal
-from gateway.queues.sqlite.busy import (
+from gateway.queues.sqlite import wal
+from gateway.queues.sqlite.connection import (
     BUSY_SECONDS,
     begin,
-    folded,
-    insist,
+    checkpoint,
+    connect,
     is_busy,
-    patiently,
+    wait_until,
 )
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import QueueLocks
-from gateway.queues.sqlite.rows import decode
 from gateway.reasons import Reason
 
 USED_BYTES = """SELECT (page_count - freelist_count) * page_size
@@ -116,14 +114,14 @@ class Database:
     def require_sound(self) -> None:
         """Raise QueueUnavailable where any process has met damage since the last repair."""
         if self._locks.damage_note.exists():
-            raise QueueUnavailable(Reason.DAMAGED, f"{self.path}: somebody met damage in it")
+            raise QueueUnavailable(Reason.DAMAGED, f"{self.path}: database corruption detected")
 
     def connection(self) -> sqlite3.Connection:
         """The open connection to the file that the path names now."""
         if self._connection is None or self._is_replaced():
             self._rescue_log()
             self.close()
-            self._connection = self._open()
+            self._connection = connect(self.path, self._synchronous)
             self._files = self._files_now()
             if 0 in self._files:  # another connection of this process keeps deleted ones open
                 self.close()
@@ -143,7 +141,7 @@ class Database:
         if self._connection is None or self._files[0] != _inode(self.path):
             return
         if self._files[1] != _inode(f"{self.path}-wal") and wal.file_size(self.path) == 0:
-            patiently(partial(self._fold, self._connection, "TRUNCATE"), REPLACED)
+            wait_until(partial(self._checkpoint_in, self._connection, "TRUNCATE"), REPLACED)
 
     def exists(self) -> bool:
         """Whether there is a file to look into. Raises QueueUnavailable where that can't be told.
@@ -165,7 +163,7 @@ class Database:
         self.close()  # Python 3.13 and later complain where nobody has
 
     def size(self, db: sqlite3.Connection) -> int:
-        """Bytes in use: pages that hold something, and the log that is not folded in yet."""
+        """Return the bytes in use: by pages, and by the part of the WAL not yet checkpointed."""
         return self._pages(db) + wal.bytes_used(self.path)
 
     def bytes_used(self) -> int:
@@ -176,7 +174,7 @@ class Database:
         return used
 
     def is_full(self, max_bytes: int) -> bool:
-        """Whether it has that size, once the log is cut: what is folded of that counts as well."""
+        """Return whether it has that size, with the WAL truncated if that decides."""
         with self.reading() as db:
             if self._pages(db) + wal.file_size(self.path) < max_bytes:
                 return False
@@ -196,7 +194,7 @@ class Database:
     def checkpoint(self, from_bytes: int) -> None:
         """Checkpoint the log into the file where it has grown to `from_bytes` and nobody writes.
 
-        Earlier where that is half of what the disk has left: folding takes as much once more.
+        Earlier where that is half of what the disk has left: a checkpoint takes as much again.
         """
         room = self.free_bytes() // 2
         if wal.bytes_used(self.path) >= min(from_bytes, room):
@@ -208,19 +206,19 @@ class Database:
 
     def require_truncated_wal(self, why: str) -> None:
         """The same, as soon as nobody is. Raises QueueUnavailable where that takes too long."""
-        patiently(partial(self._checkpoint, "TRUNCATE"), why)
+        wait_until(partial(self._checkpoint, "TRUNCATE"), why)
 
     def _checkpoint(self, mode: str) -> bool:
-        """Whether all of the log was folded, which is tried once."""
+        """Return whether all of the WAL was checkpointed, which is tried once."""
         with self.reading() as db:
-            return self._fold(db, mode)
+            return self._checkpoint_in(db, mode)
 
-    def _fold(self, db: sqlite3.Connection, mode: str) -> bool:
+    def _checkpoint_in(self, db: sqlite3.Connection, mode: str) -> bool:
         try:
             begin(db, deadline=0.0)  # so that nobody begins to write
-            with self._locks.write.exclusive() as may_fold:
+            with self._locks.write.exclusive() as may_checkpoint:
                 db.execute("ROLLBACK")
-                done = may_fold and folded(db, mode)
+                done = may_checkpoint and checkpoint(db, mode)
                 if done and mode == "TRUNCATE":  # nobody writes meanwhile, who may note another
                     self._had_error = False
                     self._locks.error_note.unlink(missing_ok=True)
@@ -232,26 +230,6 @@ class Database:
 
     def _files_now(self) -> tuple[int, ...]:
         return tuple(map(_inode, self._paths))
-
-    def _open(self) -> sqlite3.Connection:
-        file_permissions.create(self.path)
-        # A worker's calls come from several native threads, but one at a time.
-        db = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            db.text_factory = decode
-            deadline = time.monotonic() + BUSY_SECONDS
-            if schema.version(db, self.path) == 0:  # a new file: each of these writes to it
-                insist(db, "PRAGMA auto_vacuum = INCREMENTAL", deadline)
-            insist(db, "PRAGMA journal_mode = WAL", deadline)  # a restored backup has none
-            db.execute(f"PRAGMA synchronous = {self._synchronous}")
-            db.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoint
-            schema.fill(db, self.path)
-        except BaseException:
-            db.close()
-            raise
-        return db
 
 
 def _inode(path: Path | str) -> int:

@@ -10,11 +10,11 @@ from typing import Any
 from gateway.queues import DeadLetter, QueueUnavailable, Record, Status
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.locks import read_status
-from gateway.queues.sqlite.rows import as_found, is_whole, legible, moment
+from gateway.queues.sqlite.rows import damaged_copy, is_whole, moment, printable
 from gateway.queues.sqlite.schema import COLUMNS, insert, oldest_at
 from gateway.reasons import Reason
 
-PAGE = 500  # dead letters read at a time, so that no reader keeps the log from being folded
+PAGE = 500  # dead letters read at a time, so that no reader keeps the WAL from being checkpointed
 
 
 class SqliteDeadLetters:
@@ -59,9 +59,9 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
     id_, reason, message, attempts, died_at, checksum, *values = row
     record = Record(*values)
     if is_whole(record, checksum):
-        why = legible(reason), legible(message)
+        why = printable(reason), printable(message)
         return DeadLetter(str(id_), *why, attempts, moment(died_at), record)
-    found = as_found(record)
+    found = damaged_copy(record)
     return DeadLetter(
         str(id_), "damaged", "its content is not what was stored", 0, found.received_at, found
     )

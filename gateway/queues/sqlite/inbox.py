@@ -15,7 +15,7 @@ from gateway.queues.sqlite.schema import insert, seen_tables
 from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 
-# Of log, from which the web end folds it into the file, as there seems to be no forwarder.
+# Of log, from which the web end checkpoints it, as there seems to be no forwarder.
 NEGLECTED_LOG_BYTES = 8 << 20
 # Characters stored, and seconds, between looks at the limits and the log: at each system call a
 # thread parts with the interpreter, and waits until it gets it back.

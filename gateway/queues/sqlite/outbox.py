@@ -15,20 +15,20 @@ from gateway.queues.sqlite import wal
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.recovery import repair
-from gateway.queues.sqlite.rows import as_found, checked, is_whole, legible
+from gateway.queues.sqlite.rows import checked, damaged_copy, is_whole, printable
 from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, oldest_at, seen_tables
 from gateway.reasons import Reason
 
 AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms
-CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder folds it into the file
+CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder checkpoints it
 VACUUM_PAGES = 256
 # The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
-IT = "id = ? AND event_id = ?"
+SAME_EVENT = "id = ? AND event_id = ?"
 BURY = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
-           SELECT {COLUMNS}, checksum, ?, ?, ?, ? FROM queue WHERE {IT}"""
-AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
-THESE = f"""SELECT id, attempts, checksum, {COLUMNS} FROM queue
+           SELECT {COLUMNS}, checksum, ?, ?, ?, ? FROM queue WHERE {SAME_EVENT}"""
+SELECT_AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
+SELECT_BY_IDS = f"""SELECT id, attempts, checksum, {COLUMNS} FROM queue
             WHERE id IN ({", ".join("?" * BATCH_RECORDS)}) ORDER BY id"""
 # The sites that have records, by hops from one to the next in the index.
 SITES = """WITH RECURSIVE hop(site) AS (
@@ -72,7 +72,7 @@ class SqliteOutbox:
             with self._database.reading() as db:
                 self._follow_file()
                 for (site,) in db.execute(SITES).fetchall():
-                    if legible(site) != site:
+                    if printable(site) != site:
                         raise QueueUnavailable(Reason.DAMAGED, "the index of sites is not readable")
                     if (runs := room(site)) > 0:
                         self._look_ahead(db, site)
@@ -100,12 +100,12 @@ class SqliteOutbox:
                 if taken.is_damaged:
                     _bury_damaged(db, burial, died_at)
                 else:
-                    db.execute(BURY, (reason, message, attempts, died_at, *_it(taken)))
+                    db.execute(BURY, (reason, message, attempts, died_at, *_key(taken)))
             gone = [*acked, *(burial.taken for burial in buried)]
-            db.executemany(f"DELETE FROM queue WHERE {IT}", map(_it, gone))
+            db.executemany(f"DELETE FROM queue WHERE {SAME_EVENT}", map(_key, gone))
             db.executemany(
-                f"UPDATE queue SET attempts = attempts + ? WHERE {IT}",
-                [(release.attempts, *_it(release.taken)) for release in released],
+                f"UPDATE queue SET attempts = attempts + ? WHERE {SAME_EVENT}",
+                [(release.attempts, *_key(release.taken)) for release in released],
             )
         for item in gone:
             self._lines.settle(item)
@@ -118,7 +118,7 @@ class SqliteOutbox:
             return oldest_at(db)
 
     def tidy(self) -> None:
-        """Fold the log into the file, forget old marks, and give free pages back."""
+        """Checkpoint the WAL, delete old marks, and give free pages back."""
         self._database.require_sound()
         log_size = wal.bytes_used(self._database.path)
         idle, self._log_size = log_size == self._log_size, log_size
@@ -166,11 +166,11 @@ class SqliteOutbox:
             cursor, sessions = self._lines.known(site)
             if sessions >= AHEAD:
                 return
-            found = db.execute(AFTER, (site, cursor, PAGE)).fetchall()
+            found = db.execute(SELECT_AFTER, (site, cursor, PAGE)).fetchall()
             handles = [cursor, *(handle for handle, _ in found)]
             if any(later <= earlier for earlier, later in pairwise(handles)):
                 raise QueueUnavailable(Reason.DAMAGED, f"the index of {site} is out of order")
-            self._lines.add(site, [(handle, legible(session)) for handle, session in found])
+            self._lines.add(site, [(handle, printable(session)) for handle, session in found])
             if len(found) < PAGE:
                 return
 
@@ -179,7 +179,7 @@ class SqliteOutbox:
         while (waiting := self._lines.next(site)) is not None:
             session_id, handles = waiting
             ids = [*handles, *[None] * (BATCH_RECORDS - len(handles))]
-            rows = db.execute(THESE, ids).fetchall()
+            rows = db.execute(SELECT_BY_IDS, ids).fetchall()
             taken = (_taken(row, site, session_id) for row in rows)
             run = [item for item in taken if _is_of(item, site, session_id)]
             self._lines.take(site, len(run))  # not before they have been read: that may fail
@@ -192,7 +192,7 @@ def _taken(row: tuple[Any, ...], site: str, session_id: str) -> Delivery:
     id_, attempts, checksum, *values = row
     record = Record(*values)
     if not is_whole(record, checksum):
-        found = as_found(record)._replace(site=site, session_id=session_id)
+        found = damaged_copy(record)._replace(site=site, session_id=session_id)
         return Delivery(id_, found, 0, is_damaged=True)
     return Delivery(id_, record, attempts if isinstance(attempts, int) else 0)
 
@@ -212,10 +212,10 @@ def _bury_damaged(db: sqlite3.Connection, burial: Rejection, died_at: float) -> 
     query = f"SELECT checksum, {COLUMNS} FROM queue WHERE id = ?"
     for checksum, *values in db.execute(query, (handle,)).fetchall():
         if not is_whole(found := Record(*values), checksum):
-            letter = checked(as_found(found))
+            letter = checked(damaged_copy(found))
             db.execute(INSERT_DEAD, (*letter, burial.reason, burial.message, 0, died_at))
             db.execute("DELETE FROM queue WHERE id = ?", (handle,))
 
 
-def _it(item: Delivery) -> tuple[int, str]:
+def _key(item: Delivery) -> tuple[int, str]:
     return item.handle, item.record.event_id

@@ -1,7 +1,7 @@
 """When the file is damaged: set it aside, and start a new one with what can be read of it.
 
 A repair that is cut short anywhere is taken up again at the next start: nobody uses the file
-before, since a note beside it keeps the gate closed.
+before, since a note beside it refuses other users.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import QueueLocks
 from gateway.queues.sqlite.rows import (
-    as_found,
     checked,
+    damaged_copy,
     is_whole,
-    legible,
     moment,
+    printable,
 )
 from gateway.queues.sqlite.salvage import UNREADABLE, connect, readable
 from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, SEEN_TABLES, insert
@@ -89,7 +89,7 @@ def damaged_rows(path: Path) -> list[str]:
 def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     """Set a damaged file aside and recover what can be read; None where it is in order.
 
-    Nobody else has the file open meanwhile: every opener shares the gate that is closed here.
+    Nobody else has the file open meanwhile: every user shares the lock that is held here.
     Raises QueueUnavailable where somebody keeps it open.
     """
     locks = QueueLocks(path)
@@ -99,9 +99,9 @@ def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     if not locks.repair_note.exists() and not problems(path, thorough=thorough):
         return None
     try:
-        _place_aside(locks, path, now)  # a note of which keeps newcomers out
+        _aside_path(locks, path, now)  # a note of which keeps newcomers out
         with locks.repairing(PATIENCE_SECONDS):
-            aside = _place_aside(locks, path, now)
+            aside = _aside_path(locks, path, now)
             _set_aside(path, aside)
             recovery = _carry_over(aside, path, now)
             file_permissions.sync_folder(
@@ -114,7 +114,7 @@ def repair(path: Path, now: float, *, thorough: bool) -> Recovery | None:
     return recovery
 
 
-def _place_aside(locks: QueueLocks, path: Path, now: float) -> Path:
+def _aside_path(locks: QueueLocks, path: Path, now: float) -> Path:
     """Return under what name the damaged file is set aside, as the note says or will say.
 
     A note that says nothing of use was cut short when written, before any file was moved.
@@ -146,7 +146,7 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
     database = Database(fresh, "FULL")
     with database.reading():
         database.require_truncated_wal(IN_USE)  # the schema
-    with _legible(aside, fresh) as old, database.transaction() as db:
+    with _with_schema(aside, fresh) as old, database.transaction() as db:
         queued = dead = 0
         for *values, checksum in readable(old, "queue", f"{COLUMNS}, checksum"):
             if is_whole(record := Record(*values), checksum):
@@ -154,7 +154,7 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
                 queued += 1
             else:
                 damaged = ("damaged", "its content is not what was stored", 0, now)
-                db.execute(INSERT_DEAD, (*checked(as_found(record)), *damaged))
+                db.execute(INSERT_DEAD, (*checked(damaged_copy(record)), *damaged))
                 dead += 1
         for row in readable(old, "dead", DEAD_COLUMNS):
             dead += _insert_dead(db, row)
@@ -167,7 +167,7 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
 
 
 @contextmanager
-def _legible(aside: Path, fresh: Path) -> Iterator[Path]:
+def _with_schema(aside: Path, fresh: Path) -> Iterator[Path]:
     """The damaged file, or where its first page is lost, a copy with the first page of a new one.
 
     That page holds the schema, which is the same in every file of this version.
@@ -206,8 +206,8 @@ def _insert_dead(db: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
     *values, checksum, reason, message, attempts, died_at = row
     record = Record(*values)
     if not is_whole(record, checksum):
-        record, reason = as_found(record), "damaged"
+        record, reason = damaged_copy(record), "damaged"
     attempts = attempts if isinstance(attempts, int) else 0
-    why = legible(reason), legible(message), attempts, moment(died_at)
+    why = printable(reason), printable(message), attempts, moment(died_at)
     db.execute(INSERT_DEAD, (*checked(record), *why))
     return True

@@ -28,14 +28,14 @@ def is_whole(record: Record, checksum: object) -> bool:
     return _is_event(record) if checksum == UNCHECKED else checksum == _checksum(record)
 
 
-def as_found(record: Record) -> Record:
+def damaged_copy(record: Record) -> Record:
     """Return what is left of a damaged row: an event that nobody takes for the one stored."""
-    site, session_id, _, event_id, event, _ = map(legible, record[:6])
+    site, session_id, _, event_id, event, _ = map(printable, record[:6])
     event = json.dumps({"damaged": event})
     return Record(site, session_id, None, event_id, event, None, moment(record.received_at))
 
 
-def legible(value: object) -> str:
+def printable(value: object) -> str:
     """Return what should be a text, with escapes for what is no UTF-8; a sound one as it is."""
     text = decode(value) if isinstance(value, bytes) else str(value)
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")

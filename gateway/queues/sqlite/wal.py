@@ -1,7 +1,7 @@
 """How much of SQLite's write-ahead log is in use, which may be less than its file.
 
-Once it is folded into the database it is written anew from its beginning, since to write over what
-is there takes a disk half as long as to append. The frames of the present turn bear the salts of
+After a checkpoint SQLite writes it from its beginning again: to overwrite takes a disk half as long
+as to append. The frames of the present turn bear the salts of
 its header (https://www.sqlite.org/fileformat2.html#walformat). SQLite's own index of the log must
 not be opened for this: to close it drops all locks that the process has on it.
 """
