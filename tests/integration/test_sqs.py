@@ -23,7 +23,10 @@ from gateway.queues import Record
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.inbox import SqsInbox
 from gateway.sandbox import Faults, Sandbox
-from tests.helpers import conservation
+from tests.helpers import (
+    conservation,
+    moto_sqs,  # noqa: F401 - makes moto's deletions atomic
+)
 from tests.helpers.queue_contract import record
 from tests.helpers.sqs_backend import CREDENTIALS
 from tests.helpers.sqs_cluster import Cluster, Forwarder, kill_group, make_queue, moto_process
