@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --quiet --disable-pip-version-check
 
 .PHONY: run test test-unit test-integration test-browser test-loaded
-.PHONY: venv dist lock audit bench soak snippet openapi clean
+.PHONY: venv dist image lock audit bench soak snippet openapi clean
 
 venv: .venv/.installed
 
@@ -69,6 +69,10 @@ soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/soak/test_fuzz.py tests/integration/test_hostile_clients.py tests/integration/test_session_tabs.py
 	@SOAK_DAMAGES=$${SOAK_DAMAGES:-500} SOAK_CRASHES=$${SOAK_CRASHES:-20} $(BIN)/pytest tests/integration/test_queue_faults.py
 	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/browser/test_snippet_delivery.py tests/soak/test_snippet_chance.py
+
+# The container's image, built without root by buildah or podman, else by docker.
+image:
+	@deploy/build-image.sh
 
 # Wheel, sdist, npm package and SBOM, in dist/.
 dist: .venv/.installed-dist

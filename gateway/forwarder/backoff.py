@@ -66,6 +66,11 @@ class SiteThrottle:
         wait = random.uniform(longest / 2 if slow else 0.0, longest)  # noqa: S311 - no secret
         self.wait_until = now + max(wait, min(asked, SLOWEST))
 
+    @property
+    def is_suspected(self) -> bool:
+        """Return whether event after event was refused and none accepted."""
+        return self.refused_in_a_row >= SUSPECTS
+
     def is_poison(self, handle: int, started: float, others_accepted: bool) -> bool:
         """Whether a refused event is to blame itself: calls begun since then were accepted."""
         if others_accepted or self.last_good > self.suspects.get(handle, started):
@@ -80,6 +85,6 @@ class SiteThrottle:
 
     def suspicion(self, refused: Sequence[Rejection]) -> Misconfigured | None:
         """The site's own fault, where event after event is refused and none accepted."""
-        if not refused or self.refused_in_a_row < SUSPECTS:
+        if not refused or not self.is_suspected:
             return None
         return Misconfigured(Reason.ALL_REFUSED, f"every event is refused: {refused[-1].message}")

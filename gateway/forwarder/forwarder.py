@@ -114,7 +114,7 @@ class Forwarder:
         try:
             self._settle()
             self._require_lease()
-            taken = self._outbox.take(self._room)
+            taken = self._outbox.take(self._room, self._newest_first)
             for run in batching.group_by_session(taken):
                 self._launch(run)
             self._tidy()
@@ -149,6 +149,13 @@ class Forwarder:
 
     def _room(self, site: str) -> int:
         return self._pace(site).room(self._clock())
+
+    def _newest_first(self, site: str) -> bool:
+        """Probe the newest session of a site whose every event was refused lately.
+
+        The refused ones may be a replay of many dead letters; what visitors do now is newer.
+        """
+        return self._pace(site).is_suspected
 
     def _turn(self, site: str) -> float:
         return self._pace(site).turn(self._clock())

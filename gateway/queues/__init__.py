@@ -114,8 +114,13 @@ class Inbox(Protocol):
 class Outbox(Protocol):
     """The forwarder end, for use by one thread."""
 
-    def take(self, room: Callable[[str], int]) -> list[Delivery]:
-        """Return records of up to `room(site)` sessions of each site, the oldest first."""
+    def take(
+        self, room: Callable[[str], int], newest_first: Callable[[str], bool] = ...
+    ) -> list[Delivery]:
+        """Return records of up to `room(site)` sessions of each site.
+
+        The oldest sessions come first, or the newest if `newest_first(site)`.
+        """
 
     def settle(
         self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]

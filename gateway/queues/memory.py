@@ -65,7 +65,11 @@ class MemoryQueue:
 
     # The outbox.
 
-    def take(self, room: Callable[[str], int]) -> list[Delivery]:
+    def take(
+        self,
+        room: Callable[[str], int],
+        newest_first: Callable[[str], bool] = lambda _site: False,
+    ) -> list[Delivery]:
         self._scheduler.wake()
         taken: list[Delivery] = []
         sites = {record.site: 0 for record, _ in self._waiting.values()}
@@ -73,10 +77,10 @@ class MemoryQueue:
             known, _ = self._scheduler.known(site)
             self._scheduler.add(site, self._after(site, known))
             for _ in range(capacity):
-                if (ready := self._scheduler.next(site)) is None:
+                if (ready := self._scheduler.next(site, newest=newest_first(site))) is None:
                     break
                 handles = [handle for handle in ready[1][:BATCH_RECORDS] if handle in self._waiting]
-                self._scheduler.take(site, len(handles))
+                self._scheduler.take(site, len(handles), newest=newest_first(site))
                 taken += [Delivery(handle, *self._waiting[handle]) for handle in handles]
         return taken
 

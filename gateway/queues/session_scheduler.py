@@ -49,17 +49,18 @@ class SessionScheduler:
             schedule.handles[session_id].append(handle)
             schedule.cursor = handle
 
-    def next(self, site: str) -> tuple[str, Sequence[int]] | None:
-        """Return the next ready session and its oldest handles."""
+    def next(self, site: str, *, newest: bool = False) -> tuple[str, Sequence[int]] | None:
+        """Return the next ready session, by default the oldest, and its oldest handles."""
         schedule = self._schedules[site]
         if not schedule.ready:
             return None
-        return schedule.ready[0], schedule.handles[schedule.ready[0]][:BATCH_RECORDS].tolist()
+        session_id = schedule.ready[-1 if newest else 0]
+        return session_id, schedule.handles[session_id][:BATCH_RECORDS].tolist()
 
-    def take(self, site: str, count: int) -> None:
+    def take(self, site: str, count: int, *, newest: bool = False) -> None:
         """Mark the next session as taken, with the number of its records that still exist."""
         schedule = self._schedules[site]
-        session_id = schedule.ready.popleft()
+        session_id = schedule.ready.pop() if newest else schedule.ready.popleft()
         del schedule.handles[session_id][:BATCH_RECORDS]
         if count:
             self._outstanding[site, session_id] = count, 0.0

@@ -296,6 +296,19 @@ def test_a_site_whose_every_event_is_refused_waits_and_nothing_is_buried(world):
     assert world.dead() == {}
 
 
+def test_a_replay_of_many_refused_events_does_not_starve_new_ones(world):
+    """200 sessions of ten events that are refused, and what a visitor does after them."""
+    world.aws.rule = refusing(*names(2000, "refused"))
+    for session in range(200):
+        world.put(*names(2000, "refused")[session * 10 :][:10], session=f"replayed-{session}")
+    world.put("new", session="visitor")
+    world.until_delivered("new")
+    # Two sessions are tried event by event before the site is suspected; the next is the newest.
+    assert len({call.session_id for call in world.aws.calls}) <= 3
+    world.put("newer", session="another visitor")
+    world.until_delivered("newer")
+
+
 def test_an_event_refused_in_words_that_no_file_can_hold_is_buried_and_holds_up_nobody(world):
     def rule(call: Call) -> None:
         if "bad" in ids(call.taken):

@@ -63,8 +63,12 @@ class SqliteOutbox:
         self._opening = 0  # of the file, which the lines are about
         self._lines = SessionScheduler(clock)
 
-    def take(self, room: Callable[[str], int]) -> list[Delivery]:
-        """Records of up to `room(site)` sessions of each site, the oldest first."""
+    def take(
+        self,
+        room: Callable[[str], int],
+        newest_first: Callable[[str], bool] = lambda _site: False,
+    ) -> list[Delivery]:
+        """Return records of up to `room(site)` sessions of each site, see Outbox."""
         taken: list[Delivery] = []
         self._lines.wake()
         self._ballast.throw()
@@ -77,7 +81,7 @@ class SqliteOutbox:
                     if (runs := room(site)) > 0:
                         self._look_ahead(db, site)
                     for _ in range(runs):
-                        run = self._run(db, site)
+                        run = self._run(db, site, newest=newest_first(site))
                         taken += run
                         if not run:
                             break
@@ -174,15 +178,16 @@ class SqliteOutbox:
             if len(found) < PAGE:
                 return
 
-    def _run(self, db: sqlite3.Connection, site: str) -> list[Delivery]:
-        """The oldest records of the session whose turn it is; none if no session waits."""
-        while (waiting := self._lines.next(site)) is not None:
+    def _run(self, db: sqlite3.Connection, site: str, *, newest: bool) -> list[Delivery]:
+        """Take the oldest records of the next session; none if no session waits."""
+        while (waiting := self._lines.next(site, newest=newest)) is not None:
             session_id, handles = waiting
             ids = [*handles, *[None] * (BATCH_RECORDS - len(handles))]
             rows = db.execute(SELECT_BY_IDS, ids).fetchall()
             taken = (_taken(row, site, session_id) for row in rows)
             run = [item for item in taken if _is_of(item, site, session_id)]
-            self._lines.take(site, len(run))  # not before they have been read: that may fail
+            # Not before they have been read, which may fail.
+            self._lines.take(site, len(run), newest=newest)
             if run:
                 return run
         return []

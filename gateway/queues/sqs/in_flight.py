@@ -60,11 +60,15 @@ class InFlight:
         """Return the sites that have waiting records."""
         return list(self._lines)
 
-    def take(self, site: str, sessions: int) -> list[Delivery]:
-        """Take records of that many of a site's sessions, those that wait longest first."""
+    def take(self, site: str, sessions: int, *, newest: bool = False) -> list[Delivery]:
+        """Take records of that many of a site's sessions, those that wait longest first.
+
+        With `newest`, those that wait shortest come first.
+        """
         line = self._lines.get(site, OrderedDict())
         taken = []
-        for session_id in list(line)[: max(0, sessions)]:
+        ready = [*reversed(line)] if newest else [*line]
+        for session_id in ready[: max(0, sessions)]:
             waiting = line.pop(session_id)
             for _ in range(min(BATCH_RECORDS, len(waiting))):
                 message, number = waiting.popleft()

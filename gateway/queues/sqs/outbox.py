@@ -68,8 +68,12 @@ class SqsOutbox:
         """Whether nothing is held."""
         return not self._held.messages and not self._done
 
-    def take(self, room: Callable[[str], int]) -> list[Delivery]:
-        """Records of up to `room(site)` sessions of each site; those past their age anyway."""
+    def take(
+        self,
+        room: Callable[[str], int],
+        newest_first: Callable[[str], bool] = lambda _site: False,
+    ) -> list[Delivery]:
+        """Return records of up to `room(site)` sessions of each site, and all that are too old."""
         if not self._receiver.polls_by_itself and not self._held.waiting:
             self._receiver.poll(0 if self._held.messages else ONCE_SECONDS)
         self._absorb()
@@ -78,7 +82,7 @@ class SqsOutbox:
         for site, free in rooms.items():
             if free > 0:
                 self._stalled.pop(site, None)
-                taken += self._held.take(site, free)
+                taken += self._held.take(site, free, newest=newest_first(site))
             else:
                 self._stalled.setdefault(site, self._clock())
         return taken
