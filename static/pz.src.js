@@ -360,6 +360,9 @@
     channel.postMessage(0);
   };
 
+  // A module beside the script. No script element, which Trusted Types would object to.
+  const loadModule = (file) => import(tag.src.replace(/[^/]*$/, file)).catch(warn);
+
   // --- Calls ---
 
   const text = (value) => String(value ?? '') || undefined;
@@ -444,6 +447,8 @@
     },
     debug(on) {
       debug = on;
+      // Warnings of misuse, which no other page loads.
+      loadModule('npm/misuse.js').then((misuse) => misuse?.watch(on));
     },
     // Once the gateway has named it, and at each change.
     session(hear) {
@@ -584,8 +589,7 @@
         childList: true, subtree: true, attributeFilter: ['data-pz-item', 'data-pz-rec'],
       });
     }
-    // No script element, which Trusted Types would object to.
-    if (wants('media')) import(tag.src.replace(/[^/]*$/, 'pz-media.js')).catch(warn);
+    if (wants('media')) loadModule('pz-media.js');
   };
 
   // --- Start: when the page is shown, so that one prerendered for nothing does nothing ---

@@ -1,6 +1,5 @@
 /*
- * Warnings for developers, loaded by development builds and by `debug(true)` only. A page with the script tag asks for
- * them in its console: import('https://events.example.com/static/npm/misuse.js').then(({ watch }) => watch())
+ * Warnings for developers, loaded by development builds, by `debug(true)`, and by `pz('debug', true)` of the script.
  */
 const OPTIONS = {
   init: ['gateway', 'site', 'script', 'integrity', 'nonce', 'auto', 'consent'],

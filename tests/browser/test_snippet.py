@@ -518,6 +518,17 @@ def test_debug_tells_each_step_of_an_event_in_the_console(shop: Shop) -> None:
     assert steps == ["queued", "sent", "accepted"]
 
 
+def test_debug_warns_of_misuse(shop: Shop) -> None:
+    shop.open("<script>pz('debug', true)</script>")
+
+    def warned() -> bool:  # once the module with the warnings is there
+        shop.run("pz('track', 'click', {itemid: 'mug'})")
+        lines = [entry["message"] for entry in shop.browser.get_log("browser")]
+        return any('did you mean \\"itemId\\"?' in line for line in lines)
+
+    eventually(warned, "the misspelt option is told")
+
+
 def test_of_too_many_events_the_oldest_go_and_are_counted(shop: Shop) -> None:
     shop.open("", tag='data-consent="pending"')
     shop.run("for (let n = 0; n < 203; n++) pz('track', 'view', {itemId: 'i-' + n})")
