@@ -20,9 +20,6 @@ REJECTED_A_MINUTE = 600  # per address and worker
 # The rejections that no site's `events_per_minute` limits.
 UNLIMITED = frozenset({Reason.UNKNOWN_SITE, Reason.FOREIGN_ORIGIN})
 
-# WSGI's name of the header, the reason code, and the header's name.
-SIGNALS = (("HTTP_SEC_GPC", Reason.GPC, "Sec-GPC"), ("HTTP_DNT", Reason.DNT, "DNT"))
-
 
 def require_consent(site: Site | None, environ: Mapping[str, Any]) -> None:
     """Reject with status 204 if the browser asks not to be tracked."""
@@ -36,9 +33,10 @@ def find_opt_out(site: Site | None, environ: Mapping[str, Any]) -> tuple[str, st
 
     A site may ignore either header. If the site is unknown (None), both count.
     """
-    for header, reason, name in SIGNALS:
-        if environ.get(header) == "1" and (site is None or getattr(site, f"honor_{reason}")):
-            return reason, name
+    if environ.get("HTTP_SEC_GPC") == "1" and (site is None or site.honor_gpc):
+        return Reason.GPC, "Sec-GPC"
+    if environ.get("HTTP_DNT") == "1" and (site is None or site.honor_dnt):
+        return Reason.DNT, "DNT"
     return None
 
 
