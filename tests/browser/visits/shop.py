@@ -204,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self._upstream.getresponse()
             text = answer.read()
         except (HTTPException, OSError):
+            self._upstream.close()
             self._upstream = None
             raise
         kept = {name: value for name, value in answer.headers.items() if name.lower() not in OWN}
