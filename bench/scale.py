@@ -14,9 +14,10 @@ from types import SimpleNamespace
 from bench.backlog import bound, fill
 from bench.report import Figure
 from bench.servers import NOWHERE, environ, resident_mib
-from gateway.forwarder.forwarder import Forwarder
+from gateway.forwarder.batching import Call
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.outbox import SqliteOutbox
+from tests.helpers.forwarders import forwarder_of
 from tests.helpers.support import Gateway
 
 WITHIN = 0.9  # of the smallest backlog's rate
@@ -70,15 +71,22 @@ def _worker_memory(folder: Path) -> float:
         gateway.stop()
 
 
+class _Nobody:
+    """Accept every call at once; `calls` has the time and the events of each."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, int]] = []
+
+    def send(self, call: Call) -> None:
+        self.calls.append((time.perf_counter(), len(call.deliveries)))
+
+
 def drain(path: Path, count: int) -> dict[str, float]:
     """Deliver it all to nobody: events a second once under way, calls, and memory at the end."""
-    calls: list[tuple[float, int]] = []
-    forwarder = Forwarder(
-        SqliteOutbox(path, dedupe_seconds=3600),
-        lambda call: calls.append((time.perf_counter(), len(call.taken))),
-        max_age=1e9,
-    )
-    forwarder.run_once()
+    nobody = _Nobody()
+    outbox = SqliteOutbox(path, dedupe_seconds=3600)
+    forwarder_of(outbox, nobody, path.parent).run_once()
+    calls = nobody.calls
     assert sum(events for _, events in calls) == count
     under_way = calls[len(calls) // 10 :]  # a site is tried with one call first
     return {

@@ -82,7 +82,7 @@ def _handle_errors(app: Flask) -> None:
     def handle_rejection(rejection: RequestRejected) -> Response:
         if rejection.status >= 400:
             metrics.REQUESTS_REFUSED.labels(rejection.reason).inc()
-        logger.say(rejection.reason, str(rejection.__cause__ or rejection))
+        logger.warning(rejection.reason, str(rejection.__cause__ or rejection))
         return rejection.response()
 
     @app.errorhandler(HTTPException)

@@ -28,6 +28,11 @@ class ReloadableSettings:
         self.settings, self.text = self._load()
         self.problem: str | None = None
 
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """Return the sites of the last valid sites file, by key."""
+        return self.settings.sites
+
     def reread(self) -> None:
         """Load the settings again; if they are invalid, keep the old ones and log why."""
         try:
@@ -54,15 +59,15 @@ class ReloadableSettings:
 class SitesFileCopy:
     """A copy of the last valid sites file, for processes that read it when they start."""
 
-    def __init__(self, kept: ReloadableSettings, place: Path) -> None:
+    def __init__(self, reloadable: ReloadableSettings, place: Path) -> None:
         """Write the copy; its folder must exist."""
-        self._kept = kept
+        self._reloadable = reloadable
         self._place = place
         self._write()
 
     def reread(self) -> None:
         """Reload the original and write the copy again; the copy stays valid in any case."""
-        self._kept.reread()
+        self._reloadable.reread()
         try:
             self._write()
         except OSError as error:
@@ -70,7 +75,7 @@ class SitesFileCopy:
 
     def environ(self) -> dict[str, str]:
         """Return GATEWAY_SITES with the copy's path; write the copy again if it was deleted."""
-        if self._kept.text is None:
+        if self._reloadable.text is None:
             return {}
         if not self._place.exists():
             self._place.parent.mkdir(parents=True, exist_ok=True)
@@ -78,9 +83,9 @@ class SitesFileCopy:
         return {"GATEWAY_SITES": str(self._place)}
 
     def _write(self) -> None:
-        if self._kept.text is not None:
-            _replace(self._place, self._kept.text)
-        _replace(_beside(self._place), self._kept.problem or "")
+        if self._reloadable.text is not None:
+            _replace(self._place, self._reloadable.text)
+        _replace(_beside(self._place), self._reloadable.problem or "")
 
 
 def problem_of(copy: Path) -> str | None:

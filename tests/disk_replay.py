@@ -36,7 +36,7 @@ for n in range(40):
         inboxes[n % 2] = inbox()  # as if it were another process, which has met no error
     if n % 5 == 4:
         try:
-            taken = outbox.take(lambda _site: 1)
+            taken = [d for batch in outbox.receive("shop", 1) for d in batch]
             os.write(1, "".join(f"settled {item.record.event_id};" for item in taken).encode())
             outbox.settle(taken, [], [])
             outbox.tidy()

@@ -1,4 +1,4 @@
-"""`forward`: delivers the queue, beside gunicorn or by itself, until it is stopped."""
+"""`forward`: deliver the queue, beside gunicorn or by itself, until stopped."""
 
 from __future__ import annotations
 
@@ -41,25 +41,30 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Deliver; the exit status."""
+    """Deliver; return the exit status."""
     if options.beside:
         process_label.set_process_label("forwarder")
         os.nice(YIELDING)
     _become_greenlets()
     logs.configure()
-    from gateway.forwarder import build, instrumentation
+    from gateway.forwarder.delivery_recorder import DeliveryRecorder
+    from gateway.forwarder.forwarder import Forwarder
+    from gateway.forwarder.metrics_server import serve_metrics
+    from gateway.forwarder.personalize import Personalize
     from gateway.observability.history import open_history
+    from gateway.observability.redaction import Redactor
     from gateway.reload import ReloadableSettings
 
-    kept = ReloadableSettings(os.environ)
-    queue = find_queue(kept.settings)
+    reloadable = ReloadableSettings(os.environ)
+    settings = reloadable.settings
+    queue = find_queue(settings)
     lease, outbox = queue.open_outbox(once=options.once)
-    trail = open_history(kept.settings, queue.history_path)
-    pulse = instrumentation.Heartbeat(queue, lease.report, trail)
-    forwarder = build.build_forwarder(kept, lease, outbox, trail, pulse)
+    history = open_history(settings, queue.history_path)
+    recorder = DeliveryRecorder(queue, history, Redactor(settings.redact))
+    forwarder = Forwarder(outbox, lease, Personalize(reloadable), reloadable, recorder)
     if options.metrics_port is not None:
         try:
-            instrumentation.serve_metrics(options.metrics_port, pulse)
+            serve_metrics(options.metrics_port, queue, forwarder)
         except (OSError, OverflowError) as error:
             raise SettingsError(f"--metrics-port {options.metrics_port}: {error}") from None
     _obey_signals(forwarder)
@@ -73,10 +78,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _become_greenlets() -> None:
-    """Let all threads be greenlets from here on, as the web end's are.
+    """Make all threads greenlets from here on, as in the web end.
 
-    Threads would fight for the interpreter at every byte sent or received, which takes half as
-    much again as the calls themselves. `select` stays as it is: all that asks it doesn't wait.
+    Threads compete for the interpreter at every byte sent or received, which makes calls take
+    half as long again. `select` is left alone: nothing that calls it waits.
     """
     from gevent import monkey
 
@@ -84,7 +89,7 @@ def _become_greenlets() -> None:
 
 
 def _obey_signals(forwarder: Forwarder) -> None:
-    """SIGTERM and SIGINT end it, SIGHUP has it read the sites file again."""
+    """Stop on SIGTERM and SIGINT, reload the sites file on SIGHUP."""
 
     def finish(*_signal: Any) -> None:
         forwarder.stop()
@@ -116,10 +121,10 @@ def _stop_with(parent: int, forwarder: Forwarder) -> None:
 
 
 def _wait_for_turn(lease: Lease, forwarder: Forwarder) -> None:
-    """Return once the queue is ours, or we are to stop; say once that another one has it."""
-    said = False
+    """Return once the queue is ours, or we are to stop; log once that another forwarder has it."""
+    is_logged = False
     while not forwarder.stopping and not lease.acquire():
-        if not said:
+        if not is_logged:
             log.info("Another forwarder delivers this queue; waiting for its turn")
-            said = True
+            is_logged = True
         time.sleep(TURN_SECONDS)

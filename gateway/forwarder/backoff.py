@@ -1,4 +1,4 @@
-"""How a site is faring: what is under way, how long to leave it alone, whom to suspect. Pure."""
+"""Pace a site's calls: rate, back-off after failures, and which refused events to suspect. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUSPECTS = 20  # different events refused, none accepted, that put the blame on 
 
 @dataclass
 class SiteThrottle:
-    """One site's. Times are the forwarder's clock in seconds."""
+    """The throttle of one site; times are monotonic seconds."""
 
     calls_at_once: int
     calls_per_second: float = float("inf")
@@ -31,29 +31,29 @@ class SiteThrottle:
     suspects: dict[int, float] = field(default_factory=dict)  # handle → first refused
     trouble: str | None = None  # why nothing is delivered now
 
-    def room(self, now: float) -> int:
-        """Sessions that may be sent now; only one, to try, at first and after a failure."""
+    def capacity(self, now: float) -> int:
+        """Return how many sessions may be sent now: one at first and after a failure."""
         if now < self.wait_until:
             return 0
         is_well = self.last_good > float("-inf") and not self.failures
         return (self.calls_at_once if is_well else 1) - self.in_flight
 
-    def turn(self, now: float) -> float:
-        """Seconds until the next call may be made, so that the quota is met by pacing."""
+    def reserve(self, now: float) -> float:
+        """Reserve the next call at the site's rate; return in how many seconds it may be made."""
         self.next_call = max(self.next_call, now) + 1 / self.calls_per_second
         return max(0.0, self.next_call - 1 / self.calls_per_second - now)
 
     def success(self, started: float, now: float) -> None:
-        """A call that began at `started` was accepted."""
+        """Note that a call that began at `started` was accepted."""
         self.last_good = max(self.last_good, started)
         self.refused_in_a_row = 0
         if started >= self.failed_at:
             self.failures, self.wait_until, self.trouble = 0, now, None
 
     def failure(self, failure: CallFailed, started: float, now: float) -> None:
-        """A call failed: wait longer each time, with full jitter, and as long as AWS asks for.
+        """Wait longer after each failure, with full jitter, and as long as AWS asks for.
 
-        Calls that began before the last failure are of the same volley and count once.
+        Calls that were under way at the last failure count with it.
         """
         if started < self.failed_at:
             return
@@ -72,7 +72,7 @@ class SiteThrottle:
         return self.refused_in_a_row >= SUSPECTS
 
     def is_poison(self, handle: int, started: float, others_accepted: bool) -> bool:
-        """Whether a refused event is to blame itself: calls begun since then were accepted."""
+        """Return whether a refused event is to blame itself: calls begun since were accepted."""
         if others_accepted or self.last_good > self.suspects.get(handle, started):
             self.suspects.pop(handle, None)
             return True
@@ -84,7 +84,7 @@ class SiteThrottle:
         return False
 
     def suspicion(self, refused: Sequence[Rejection]) -> Misconfigured | None:
-        """The site's own fault, where event after event is refused and none accepted."""
+        """Return the failure of a site of which event after event is refused and none accepted."""
         if not refused or not self.is_suspected:
             return None
         return Misconfigured(Reason.ALL_REFUSED, f"every event is refused: {refused[-1].message}")

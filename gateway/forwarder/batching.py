@@ -1,11 +1,11 @@
-"""Records → PutEvents calls: grouped by what belongs together, in order, at most ten each. Pure.
+"""Make PutEvents calls of batches: in order, at most ten events each. Pure.
 
-Also how a call can fail, which is all that the forwarder knows of AWS.
+Also the ways in which a call can fail, which is all that the forwarder knows of AWS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Call(NamedTuple):
     site: str
     session_id: str
     user_id: str | None
-    taken: Sequence[Delivery]
+    deliveries: Sequence[Delivery]
 
 
 class CallFailed(Exception):
@@ -35,7 +35,7 @@ class CallFailed(Exception):
 
 
 class Retry(CallFailed):
-    """A fault that passes by itself; `retry_after` is what AWS asks for, in seconds."""
+    """A passing fault; `retry_after` is what AWS asks for, in seconds."""
 
     def __init__(self, reason: str, message: str, retry_after: float = 0.0) -> None:
         super().__init__(reason, message)
@@ -43,31 +43,25 @@ class Retry(CallFailed):
 
 
 class Misconfigured(CallFailed):
-    """A fault of the site's set-up: nothing of it can be delivered before somebody mends that."""
+    """A fault of the site's set-up: none of its events is delivered until somebody mends it."""
 
 
 class CallRejected(CallFailed):
-    """At least one event of the call is refused for what it is."""
+    """AWS refused the call for the content of at least one event."""
 
 
-def group_by_session(taken: Iterable[Delivery]) -> list[list[Delivery]]:
-    """Split by session: what must be sent one call after another, in order."""
-    sessions: dict[tuple[str, str], list[Delivery]] = {}
-    for item in taken:
-        sessions.setdefault((item.record.site, item.record.session_id), []).append(item)
-    return list(sessions.values())
-
-
-def split_into_calls(run: Sequence[Delivery]) -> Iterator[Call]:
-    """The calls that a session's records make: a new one where the user changes, or it is full."""
-    for user_id, group in groupby(run, key=lambda item: item.record.user_id):
-        items = list(group)
-        for start in range(0, len(items), CALL_EVENTS):
-            record = items[start].record
-            yield Call(record.site, record.session_id, user_id, items[start : start + CALL_EVENTS])
+def split_into_calls(batch: Sequence[Delivery]) -> Iterator[Call]:
+    """Split a session's batch into calls: a new one where the user changes, or one is full."""
+    for user_id, group in groupby(batch, key=lambda delivery: delivery.record.user_id):
+        deliveries = list(group)
+        for start in range(0, len(deliveries), CALL_EVENTS):
+            record = deliveries[start].record
+            events = deliveries[start : start + CALL_EVENTS]
+            yield Call(record.site, record.session_id, user_id, events)
 
 
 def bisect(call: Call) -> tuple[Call, Call]:
-    """A refused call as two, the earlier events first, to find the guilty one."""
-    middle = len(call.taken) // 2
-    return call._replace(taken=call.taken[:middle]), call._replace(taken=call.taken[middle:])
+    """Split a refused call in two, the earlier events first, to find the event to blame."""
+    middle = len(call.deliveries) // 2
+    first, second = call.deliveries[:middle], call.deliveries[middle:]
+    return call._replace(deliveries=first), call._replace(deliveries=second)

@@ -1,22 +1,22 @@
-"""The forwarder end: take → batch → send → settle, for each site at its own pace.
+"""The forwarder end: receive → batch → send → settle, each site at its own pace.
 
-One thread owns the queue and every decision; sending alone happens in others.
+One thread owns the queue and makes every decision; only the calls are made in other threads.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from gateway.forwarder import batching
 from gateway.forwarder.backoff import SLOWEST, SiteThrottle
-from gateway.forwarder.batching import Call
-from gateway.forwarder.sender_pool import SenderPool, SendResult
+from gateway.forwarder.delivery_recorder import DeliveryRecorder
+from gateway.forwarder.sender_pool import Clock, Sender, SenderPool, SendResult
 from gateway.observability.logs import RateLimitedLogger
 from gateway.queues import (
     Delivery,
     ForwarderStatus,
+    Lease,
     Outbox,
     QueueError,
     QueueUnavailable,
@@ -24,10 +24,11 @@ from gateway.queues import (
     Release,
 )
 from gateway.reasons import Reason
+from gateway.reload import ReloadableSettings
 
 LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
 TIDY_EVERY = 1.0  # seconds
-PATIENCE = 6  # failures in a row after which `run_once` gives a site up
+MOST_FAILURES = 6  # in a row, after which `run_once` gives a site up
 GRACE = 20.0  # seconds to finish what is in flight, more than a call can take
 CALLS_AT_ONCE = 32  # for each site
 
@@ -35,59 +36,50 @@ log = logging.getLogger(__name__)
 
 
 class Forwarder:
-    """Delivers an outbox through `send(call)`, which returns, or raises CallFailed."""
+    """Deliver an outbox while its lease is held.
+
+    `settings` says how old events may get and how fast each site's calls may be. `status` is the
+    last report, None before the first one and while another forwarder has the lease.
+    """
 
     def __init__(
         self,
         outbox: Outbox,
-        send: Callable[[Call], None],
-        *,
-        max_age: float,
-        has_lease: Callable[[], bool] = lambda: True,
-        calls_per_second: Callable[[str], float] = lambda _site: float("inf"),
-        report: Callable[[ForwarderStatus], None] = lambda _condition: None,
-        paced: Callable[[float], None] = lambda _seconds: None,
-        reread: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        lease: Lease,
+        sender: Sender,
+        settings: ReloadableSettings,
+        recorder: DeliveryRecorder,
+        clock: Clock = time,
     ) -> None:
-        """`calls_per_second(site)` caps a site's rate, and `paced` hears each wait for it.
-
-        Nothing is taken while `has_lease` says no. `report` hears how delivery is going; `reread`
-        is called for `reload`, and may change what `send` and `calls_per_second` know. `clock`
-        measures, `now` is the time of day.
-        """
         self._outbox = outbox
-        self._senders = SenderPool(send, self._turn, paced)
-        self._max_age = max_age
-        self._has_lease = has_lease
+        self._lease = lease
+        self._senders = SenderPool(sender, recorder, clock)
+        self._settings = settings
+        self._recorder = recorder
         self._clock = clock
-        self._now = now
-        self._calls_per_second = calls_per_second
-        self._report = report
-        self._reread = reread
-        self._paces: dict[str, SiteThrottle] = {}
-        self._repeats = RateLimitedLogger(log, clock)
-        # What the queue is to be told next.
+        self._throttles: dict[str, SiteThrottle] = {}
+        self._logger = RateLimitedLogger(log, clock.monotonic)
+        # To be settled in the queue next.
         self._acked: list[Delivery] = []
-        self._buried: list[Rejection] = []
+        self._rejected: list[Rejection] = []
         self._released: list[Release] = []
         self._events_in_flight = 0
         self._tidied_at = float("-inf")
         self._reloading = False
+        self.status: ForwarderStatus | None = None
         self.settled = 0  # events delivered or dead
 
     def reload(self) -> None:
-        """Learn what became of the sites, soon. Safe in a signal handler."""
+        """Reload the settings soon. Safe in a signal handler."""
         self._reloading = True
 
     def stop(self) -> None:
-        """Take no more, finish what is in flight, leave the rest. Safe in a signal handler."""
+        """Receive no more, finish what is in flight, release the rest. Safe in a signal handler."""
         self._senders.stopping = True
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to."""
+        """Return whether `stop` was called."""
         return self._senders.stopping
 
     def run(self) -> None:
@@ -97,135 +89,155 @@ class Forwarder:
             self.step()
         self._finish()
 
-    def run_once(self, came_to: Callable[[int], object] = lambda _settled: None) -> None:
-        """Deliver what is there; give a site up that keeps failing.
+    def run_once(self, on_progress: Callable[[int], object] = lambda _settled: None) -> None:
+        """Deliver what is there; give up a site that keeps failing.
 
-        `came_to` hears now and then how many events are delivered or dead.
+        Calls `on_progress` now and then with the number of events delivered or dead.
         """
         self._repair()
         while self.step() and not self.stopping:
-            came_to(self.settled)
+            on_progress(self.settled)
         self._finish()
 
     def step(self) -> bool:
-        """Settle, take, send and linger; whether anything is left that may yet be sent."""
+        """Settle, receive, send and linger; return whether anything may be left to send."""
         if self._reloading:
             self._reload()
         try:
             self._settle()
             self._require_lease()
-            taken = self._outbox.take(self._room, self._newest_first)
-            for run in batching.group_by_session(taken):
-                self._launch(run)
+            self._receive()
             self._tidy()
         except QueueError as error:
-            self._repeats.say(error.reason, str(error), "the queue")
+            self._logger.warning(error.reason, str(error), "the queue")
             if error.reason in (Reason.DAMAGED, Reason.REPAIRING):
                 self._repair(thorough=True)
             time.sleep(LINGER)
         self._judge(LINGER)
-        return bool(self._acked or self._buried or self._released) or any(
-            pace.in_flight or 0 < pace.failures < PATIENCE for pace in self._paces.values()
+        return bool(self._acked or self._rejected or self._released) or any(
+            throttle.in_flight or 0 < throttle.failures < MOST_FAILURES
+            for throttle in self._throttles.values()
         )
 
     def _require_lease(self) -> None:
-        if not self._has_lease():
+        if not self._lease.acquire():
+            self.status = None
             raise QueueUnavailable(
                 Reason.LEASE_LOST, "its files were replaced, and another forwarder has the lock now"
             )
 
     def _reload(self) -> None:
-        """The sites may be other ones: pace them anew, and try at once those that waited."""
+        """Pace the sites as the new settings say, and try at once those that waited."""
         self._reloading = False
-        self._reread()
-        for site, pace in self._paces.items():
-            pace.calls_per_second = self._calls_per_second(site)
-            pace.wait_until, pace.trouble = self._clock(), None
+        self._settings.reread()
+        for site, throttle in self._throttles.items():
+            throttle.calls_per_second = self._calls_per_second(site)
+            throttle.wait_until, throttle.trouble = self._clock.monotonic(), None
 
-    def _pace(self, site: str) -> SiteThrottle:
-        if site not in self._paces:
-            self._paces[site] = SiteThrottle(CALLS_AT_ONCE, self._calls_per_second(site))
-        return self._paces[site]
+    def _calls_per_second(self, key: str) -> float:
+        site = self._settings.settings.sites.get(key)
+        return site.calls_per_second if site else float("inf")
 
-    def _room(self, site: str) -> int:
-        return self._pace(site).room(self._clock())
+    def _throttle(self, site: str) -> SiteThrottle:
+        if site not in self._throttles:
+            self._throttles[site] = SiteThrottle(CALLS_AT_ONCE, self._calls_per_second(site))
+        return self._throttles[site]
 
-    def _newest_first(self, site: str) -> bool:
-        """Probe the newest session of a site whose every event was refused lately.
+    def _receive(self) -> None:
+        """Send batches of each site, as many as it has capacity for.
 
-        The refused ones may be a replay of many dead letters; what visitors do now is newer.
+        If every event of a site was refused lately, probe its newest session: the older ones may
+        be a replay of many dead letters.
         """
-        return self._pace(site).is_suspected
-
-    def _turn(self, site: str) -> float:
-        return self._pace(site).turn(self._clock())
+        for site in self._outbox.sites():
+            throttle = self._throttle(site)
+            capacity = throttle.capacity(self._clock.monotonic())
+            for batch in self._outbox.receive(site, capacity, newest=throttle.is_suspected):
+                self._send(batch)
 
     def _tidy(self) -> None:
-        if self._clock() - self._tidied_at >= TIDY_EVERY:
-            self._tidied_at = self._clock()
-            troubles = {site: pace.trouble for site, pace in self._paces.items() if pace.trouble}
-            oldest_at = self._outbox.oldest_at()
-            self._report(ForwarderStatus(self._now(), self._events_in_flight, troubles, oldest_at))
-            self._outbox.tidy()
+        if self._clock.monotonic() - self._tidied_at < TIDY_EVERY:
+            return
+        self._tidied_at = self._clock.monotonic()
+        self.status = ForwarderStatus(
+            self._clock.time(),
+            self._events_in_flight,
+            {
+                site: throttle.trouble
+                for site, throttle in self._throttles.items()
+                if throttle.trouble
+            },
+            self._outbox.oldest_at(),
+            self._settings.problem,
+        )
+        self._lease.report(self.status)
+        self._recorder.queue_state(self.status.at, self._outbox.unknown_messages)
+        self._outbox.tidy()
 
     def _repair(self, *, thorough: bool = False) -> None:
         try:
-            done = self._outbox.repair(thorough=thorough)
+            repaired = self._outbox.repair(thorough=thorough)
         except QueueError as error:
-            self._repeats.say(error.reason, str(error), "the queue")
+            self._logger.warning(error.reason, str(error), "the queue")
         else:
-            if done:
-                log.error("the queue: damaged: %s", done)
+            if repaired is not None:
+                self._recorder.repaired()
+                log.error("the queue: damaged: %s", repaired)
 
-    def _launch(self, run: list[Delivery]) -> None:
-        site, now = run[0].record.site, self._now()
-        outcome = SendResult(site, self._clock())
+    def _send(self, batch: Sequence[Delivery]) -> None:
+        """Send what can still be delivered of a session's batch; reject the rest."""
+        site, now = batch[0].record.site, self._clock.time()
+        max_age = self._settings.settings.max_age
+        result = SendResult(site, self._clock.monotonic())
         fresh = []
-        for item in run:
-            if item.is_damaged:
-                why = "its content is not what was stored"
-                self._buried.append(outcome.bury(item, Reason.DAMAGED, why))
-            elif now - item.record.received_at <= self._max_age:
-                fresh.append(item)
+        for delivery in batch:
+            if delivery.is_damaged:
+                message = "its content is not what was stored"
+                self._rejected.append(result.reject(delivery, Reason.DAMAGED, message))
+            elif now - delivery.record.received_at <= max_age:
+                fresh.append(delivery)
             else:
-                why = f"not delivered within {self._max_age:.0f} s"
-                self._buried.append(outcome.bury(item, Reason.EXPIRED, why))
-        self._pace(site).in_flight += 1
+                message = f"not delivered within {max_age:.0f} s"
+                self._rejected.append(result.reject(delivery, Reason.EXPIRED, message))
+        throttle = self._throttle(site)
+        throttle.in_flight += 1
         self._events_in_flight += len(fresh)
-        self._senders.launch(fresh, outcome)
+        self._senders.submit(fresh, result, throttle)
 
     def _judge(self, seconds: float) -> None:
-        """Judge what came of calls; wait a little for the first."""
-        for outcome in self._senders.outcomes(seconds):
-            self._conclude(outcome)
+        """Judge the results of calls; wait up to `seconds` for the first."""
+        for result in self._senders.results(seconds):
+            self._judge_result(result)
 
-    def _conclude(self, outcome: SendResult) -> None:
-        """What becomes of each record, and how the site is faring."""
-        pace, now = self._pace(outcome.site), self._clock()
-        pace.in_flight -= 1
-        self._events_in_flight -= outcome.events
-        self._acked += outcome.delivered
-        if outcome.delivered:
-            pace.success(outcome.started, now)
-        for burial in outcome.refused:
-            if pace.is_poison(burial.taken.handle, outcome.started, bool(outcome.delivered)):
-                self._buried.append(burial)
-                self._repeats.say(burial.reason, burial.message, outcome.site)
+    def _judge_result(self, result: SendResult) -> None:
+        """Decide what becomes of each record, and whether the site is well."""
+        throttle, now = self._throttle(result.site), self._clock.monotonic()
+        throttle.in_flight -= 1
+        self._events_in_flight -= result.events
+        self._acked += result.delivered
+        if result.delivered:
+            throttle.success(result.started, now)
+        for rejection in result.rejected:
+            handle = rejection.delivery.handle
+            if throttle.is_poison(handle, result.started, bool(result.delivered)):
+                self._rejected.append(rejection)
+                self._logger.warning(rejection.reason, rejection.message, result.site)
             else:
-                delay = min(SLOWEST, 2.0 ** min(burial.attempts, 10))
-                self._released.append(outcome.release(burial.taken, delay))
-        failure = outcome.failure or pace.suspicion(outcome.refused)
+                delay = min(SLOWEST, 2.0 ** min(rejection.attempts, 10))
+                self._released.append(result.release(rejection.delivery, delay))
+        failure = result.failure or throttle.suspicion(result.rejected)
         if failure:
-            pace.failure(failure, outcome.started, now)
-            self._repeats.say(failure.reason, str(failure), outcome.site, outcome.surprise)
-        self._released += [outcome.release(item, 0.0) for item in outcome.kept]
+            throttle.failure(failure, result.started, now)
+            self._logger.warning(failure.reason, str(failure), result.site, result.unexpected)
+        self._released += [result.release(delivery, 0.0) for delivery in result.unsent]
 
     def _settle(self) -> None:
-        """Tell the queue what became of it all, in one transaction."""
-        if self._acked or self._buried or self._released:
-            self._outbox.settle(self._acked, self._buried, self._released)
-            self.settled += len(self._acked) + len(self._buried)
-            self._acked, self._buried, self._released = [], [], []
+        """Settle all results in the queue, in one transaction."""
+        if self._acked or self._rejected or self._released:
+            self._outbox.settle(self._acked, self._rejected, self._released)
+            self._recorder.settled(self._acked, self._rejected, self._released)
+            self.settled += len(self._acked) + len(self._rejected)
+            self._acked, self._rejected, self._released = [], [], []
 
     def _finish(self) -> None:
         """Wait for what is in flight, as long as the grace lasts, and settle it."""
@@ -235,6 +247,6 @@ class Forwarder:
         try:
             self._settle()
         except QueueError as error:  # it stays queued, and is sent again with the same eventIds
-            self._repeats.say(error.reason, str(error), "the queue")
-        self._senders.end()
+            self._logger.warning(error.reason, str(error), "the queue")
+        self._senders.close()
         self._outbox.close()

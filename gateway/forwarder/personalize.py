@@ -1,4 +1,4 @@
-"""The one room that calls PutEvents. It sorts what can go wrong into what the forwarder knows.
+"""Call PutEvents, and sort what can go wrong into the failures that the forwarder knows.
 
 boto3's own retries are off: when to try again is the forwarder's to decide, for each attempt.
 """
@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 import botocore.session
@@ -41,7 +41,7 @@ THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 )
 # What can be an event's own fault. Anything else that is neither passing nor known is the set-up's:
-# nothing is buried for an answer that nobody foresaw, of a proxy, say, or of STS.
+# an event is not rejected for an unforeseen answer, of a proxy, say, or of STS.
 REFUSALS = frozenset(
     {
         "InvalidInputException",
@@ -53,28 +53,36 @@ REFUSALS = frozenset(
 TRACKING_ID = re.compile(r"tracking\W?id|event\W?tracker", re.IGNORECASE)
 
 
+class HasSites(Protocol):
+    """Settings, or ReloadableSettings whose sites change."""
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """Return the sites by key."""
+
+
 class Personalize:
     """PutEvents for every site, each with its own tracking ID, region and role."""
 
-    def __init__(self, sites: Mapping[str, Site]) -> None:
-        self.sites = sites  # another mapping may take its place at any time
+    def __init__(self, settings: HasSites) -> None:
+        self._settings = settings
         self._clients: dict[tuple[str | None, ...], Any] = {}
         self._outdated: set[str] = set()  # keys of sites whose next call needs a new client
         # One for each set-up, as credentials may take long to look up: others are not to wait.
         self._opening: dict[tuple[str | None, ...], threading.Lock] = {}
 
     def send(self, call: Call) -> str | None:
-        """Make one call; raise Retry, Misconfigured or Refused where it was not accepted.
+        """Make one call and return AWS's ID of the request, which AWS support asks for.
 
-        AWS's own ID of the request, which its support asks for.
+        Raises Retry, Misconfigured or CallRejected if it is not accepted.
         """
-        site = self.sites.get(call.site)
+        site = self._settings.sites.get(call.site)
         if site is None:
             raise Misconfigured(Reason.UNKNOWN_SITE, f"the sites file has no [sites.{call.site}]")
         try:
             return _request_id(self._client(site).put_events(**_request(site, call)))
         except ClientError as error:
-            failure = _sorted(error, call)
+            failure = _failure(error, call)
             failure.request_id = _request_id(error.response)
             if isinstance(failure, Misconfigured) and failure.reason != Reason.TRACKING_ID:
                 self._forget(site)
@@ -111,7 +119,7 @@ class Personalize:
 
 
 def _setup(site: Site) -> tuple[str | None, ...]:
-    """What sites may share a client by."""
+    """Return what must be equal for sites to share a client."""
     return site.region, site.endpoint_url, site.role_arn
 
 
@@ -124,19 +132,19 @@ def _request(site: Site, call: Call) -> dict[str, Any]:
     request = {
         "trackingId": site.tracking_id,
         "sessionId": call.session_id,
-        "eventList": [_event(item.record.event) for item in call.taken],
+        "eventList": [_event(delivery.record.event) for delivery in call.deliveries],
     }
     return request if call.user_id is None else {**request, "userId": call.user_id}
 
 
 def _event(stored: str) -> dict[str, Any]:
-    """As boto3 takes it quickest: to make a time of a number costs it ten times as much."""
+    """Return an event as boto3 takes it quickest: a number as a time costs ten times as much."""
     event: dict[str, Any] = json.loads(stored)
     return {**event, "sentAt": datetime.fromtimestamp(event["sentAt"], UTC)}
 
 
 def session(site: Site) -> boto3.Session:
-    """boto3's usual chain, and from there on the role where a site names one."""
+    """Return a session with boto3's usual credentials, or with the role that the site names."""
     if site.role_arn is None:
         return boto3.Session()
     source, assumed = botocore.session.get_session(), botocore.session.get_session()
@@ -156,7 +164,7 @@ def session(site: Site) -> boto3.Session:
     return boto3.Session(botocore_session=assumed)
 
 
-def _sorted(error: ClientError, call: Call) -> Retry | Misconfigured | CallRejected:
+def _failure(error: ClientError, call: Call) -> Retry | Misconfigured | CallRejected:
     code = error.response.get("Error", {}).get("Code", "")
     answer: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
     status = answer.get("HTTPStatusCode", 0)
@@ -175,18 +183,18 @@ def _sorted(error: ClientError, call: Call) -> Retry | Misconfigured | CallRejec
 
 
 def _blames_tracking_id(message: str, call: Call) -> bool:
-    """Whether it speaks of the tracking ID in AWS's own words: it may quote what visitors sent."""
+    """Return whether AWS speaks of the tracking ID: a message may quote what visitors sent."""
     found = TRACKING_ID.findall(message)
     if not found or "eventList" in message:
         return False
-    events = [json.loads(item.record.event) for item in call.taken]
+    events = [json.loads(delivery.record.event) for delivery in call.deliveries]
     properties = [json.loads(event.get("properties", "{}")) for event in events]
     sent = "\n".join(_texts([call.session_id, call.user_id, events, properties]))
     return any(name not in sent for name in found)
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value, the names of members too."""
+    """Yield every text in a JSON value, the names of members too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -197,6 +205,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _retry_after(answer: Mapping[str, Any]) -> float:
-    """Seconds; 0 where AWS names none (or a date, which it doesn't)."""
+    """Return the seconds of the Retry-After header; 0 if there is none (AWS never sends a date)."""
     text = answer.get("HTTPHeaders", {}).get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -1,6 +1,6 @@
-"""Who makes the calls: threads, as many as sessions were ever in flight at once.
+"""Send PutEvents calls from a pool of threads that grows to the number of sessions in flight.
 
-So a site that is slow or broken holds up no other. (The command `forward` makes greenlets of them.)
+So a slow or broken site holds up no other. The command `forward` makes the threads greenlets.
 """
 
 from __future__ import annotations
@@ -9,131 +9,156 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from gateway.forwarder import batching
+from gateway.forwarder.backoff import SiteThrottle
 from gateway.forwarder.batching import Call, CallFailed, CallRejected, Retry
+from gateway.forwarder.delivery_recorder import DeliveryRecorder
 from gateway.queues import Delivery, Rejection, Release
 from gateway.reasons import Reason
 
-LOOK = 0.05  # seconds between looks whether we are to stop, while a turn is waited for
+STOP_CHECK_SECONDS = 0.05  # between looks whether to stop, while a call waits for its turn
+
+
+class Clock(Protocol):
+    """Two clocks: the module `time`, except in tests."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+
+    def time(self) -> float:
+        """Return the time of day in epoch seconds."""
+
+
+class Sender(Protocol):
+    """What makes the calls: Personalize, except in tests."""
+
+    def send(self, call: Call) -> str | None:
+        """Make one call and return AWS's request ID. Raises CallFailed."""
 
 
 @dataclass
 class SendResult:
-    """What became of a session's records once their calls were made."""
+    """What became of a batch once its calls were made; `started` is a monotonic time."""
 
     site: str
     started: float
     attempts: Counter[int] = field(default_factory=Counter)  # calls by handle
     delivered: list[Delivery] = field(default_factory=list)
-    refused: list[Rejection] = field(default_factory=list)  # each in a call of its own
-    kept: list[Delivery] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)  # each in a call of its own
+    unsent: list[Delivery] = field(default_factory=list)
     failure: CallFailed | None = None
-    surprise: Exception | None = None  # what nobody foresaw, where that is the failure
+    unexpected: Exception | None = None  # the cause of the failure, if it is none that we know
 
     @property
     def events(self) -> int:
-        """How many records it is about."""
-        return len(self.delivered) + len(self.refused) + len(self.kept)
+        """Return the number of records in the batch."""
+        return len(self.delivered) + len(self.rejected) + len(self.unsent)
 
-    def bury(self, item: Delivery, reason: str, message: str) -> Rejection:
-        """A dead letter of these attempts."""
-        return Rejection(item, reason, message, item.attempts + self.attempts[item.handle])
+    def reject(self, delivery: Delivery, reason: str, message: str) -> Rejection:
+        """Return the rejection of a record, with these attempts counted."""
+        attempts = delivery.attempts + self.attempts[delivery.handle]
+        return Rejection(delivery, reason, message, attempts)
 
-    def release(self, item: Delivery, delay: float) -> Release:
-        """Back into the queue, with these attempts counted."""
-        return Release(item, self.attempts[item.handle], delay)
+    def release(self, delivery: Delivery, delay: float) -> Release:
+        """Return the release of a record after `delay` seconds, with these attempts counted."""
+        return Release(delivery, self.attempts[delivery.handle], delay)
+
+
+class _Job(NamedTuple):
+    batch: list[Delivery]
+    result: SendResult
+    throttle: SiteThrottle
 
 
 class SenderPool:
-    """`send(call)` returns, or raises CallFailed; `turn(site)` is how long a call is to wait."""
+    """Make the calls of many sessions side by side, those of one session in order."""
 
-    def __init__(
-        self,
-        send: Callable[[Call], None],
-        turn: Callable[[str], float],
-        paced: Callable[[float], None],
-    ) -> None:
-        """`paced` hears each wait for a turn, in seconds."""
-        self._send = send
-        self._turn = turn
-        self._turns = threading.Lock()
-        self._paced = paced
-        self._runs: queue.SimpleQueue[tuple[list[Delivery], SendResult] | None] = (
-            queue.SimpleQueue()
-        )
-        # Not a SimpleQueue, whose `get` may outwait its timeout for ever when a signal comes.
-        self._outcomes: queue.Queue[SendResult] = queue.Queue()
+    def __init__(self, sender: Sender, recorder: DeliveryRecorder, clock: Clock) -> None:
+        self._sender = sender
+        self._recorder = recorder
+        self._clock = clock
+        self._throttles_lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Not a SimpleQueue: its `get` can outlast its timeout for ever when a signal arrives.
+        self._results: queue.Queue[SendResult] = queue.Queue()
         self._threads = 0
         self.in_flight = 0  # sessions
         self.stopping = False  # once it is true, no further call is begun
 
-    def launch(self, run: list[Delivery], outcome: SendResult) -> None:
-        """Make the calls of a session's records, beside all others."""
+    def submit(self, batch: list[Delivery], result: SendResult, throttle: SiteThrottle) -> None:
+        """Send a session's batch in a thread; `results` returns `result` when it is done."""
         self.in_flight += 1
         if self.in_flight > self._threads:
             self._threads += 1
-            threading.Thread(target=self._keep_delivering, daemon=True).start()
-        self._runs.put((run, outcome))
+            threading.Thread(target=self._run, daemon=True).start()
+        self._jobs.put(_Job(batch, result, throttle))
 
-    def outcomes(self, seconds: float) -> Iterator[SendResult]:
-        """All that are there; the first is waited for so long at most."""
+    def results(self, seconds: float) -> Iterator[SendResult]:
+        """Yield all results that are there; wait for the first up to `seconds`."""
         with suppress(queue.Empty):
-            outcome = self._outcomes.get(timeout=seconds)
+            result = self._results.get(timeout=seconds)
             while True:
                 self.in_flight -= 1
-                yield outcome
-                outcome = self._outcomes.get_nowait()
+                yield result
+                result = self._results.get_nowait()
 
-    def end(self) -> None:
-        """Let the threads go, each after the call that it is making."""
+    def close(self) -> None:
+        """End the threads, each after the call that it is making."""
         for _ in range(self._threads):
-            self._runs.put(None)
+            self._jobs.put(None)
 
-    def _keep_delivering(self) -> None:
-        """In a thread of its own."""
-        while (job := self._runs.get()) is not None:
-            self._deliver(*job)
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._send_batch(*job)
 
-    def _deliver(self, run: list[Delivery], outcome: SendResult) -> None:
-        """Make a session's calls, one after another, until one fails or we stop."""
-        waiting = deque(batching.split_into_calls(run))
-        while waiting and self._may_call(outcome.site):
+    def _send_batch(
+        self, batch: list[Delivery], result: SendResult, throttle: SiteThrottle
+    ) -> None:
+        """Make a session's calls one after another, until one fails or we are to stop."""
+        waiting = deque(batching.split_into_calls(batch))
+        while waiting and self._wait_for_turn(throttle):
             call = waiting.popleft()
-            outcome.attempts.update(item.handle for item in call.taken)
+            result.attempts.update(delivery.handle for delivery in call.deliveries)
             try:
                 self._send(call)
-            except CallRejected as refusal:
-                if len(call.taken) > 1:
+            except CallRejected as error:
+                if len(call.deliveries) > 1:
                     waiting.extendleft(reversed(batching.bisect(call)))
                 else:
-                    burial = outcome.bury(call.taken[0], refusal.reason, str(refusal))
-                    outcome.refused.append(burial)
-            except Exception as error:  # whatever it was, what was taken must come back
+                    rejection = result.reject(call.deliveries[0], error.reason, str(error))
+                    result.rejected.append(rejection)
+            except Exception as error:  # whatever it is, the batch must come back
                 if not isinstance(error, CallFailed):
-                    outcome.surprise, error = error, Retry(Reason.UNEXPECTED, repr(error))
-                outcome.failure = error
+                    result.unexpected, error = error, Retry(Reason.UNEXPECTED, repr(error))
+                result.failure = error
                 waiting.appendleft(call)
                 break
             else:
-                outcome.delivered += call.taken
-        outcome.kept = [item for call in waiting for item in call.taken]
-        self._outcomes.put(outcome)
+                result.delivered += call.deliveries
+        result.unsent = [delivery for call in waiting for delivery in call.deliveries]
+        self._results.put(result)
 
-    def _may_call(self, site: str) -> bool:
-        """Wait for a turn at the site's rate; False where we are to stop first."""
+    def _send(self, call: Call) -> None:
+        """Make one call, and record it. Raises CallFailed with redacted values masked."""
+        with self._recorder.call(call) as answer:
+            answer.request_id = self._sender.send(call)
+
+    def _wait_for_turn(self, throttle: SiteThrottle) -> bool:
+        """Wait as long as the site's rate asks for; return False if we are to stop."""
         if self.stopping:
             return False
-        with self._turns:
-            seconds = self._turn(site)
+        with self._throttles_lock:
+            seconds = throttle.reserve(self._clock.monotonic())
         if seconds > 0:
             turn = time.monotonic() + seconds
             while (left := turn - time.monotonic()) > 0:
                 if self.stopping:
                     return False
-                time.sleep(min(left, LOOK))
-            self._paced(seconds)
+                time.sleep(min(left, STOP_CHECK_SECONDS))
+            self._recorder.paced(seconds)
         return True

@@ -36,13 +36,13 @@ class CounterFile(MmapedDict):
         self._retry = 0.0  # `time.monotonic()` of the next attempt to allocate
 
     def read_value(self, key: str) -> tuple[float, float]:
-        return super().read_value(key) if self._has_room(key) else (0.0, 0.0)  # type: ignore[no-untyped-call]
+        return super().read_value(key) if self._has_capacity(key) else (0.0, 0.0)  # type: ignore[no-untyped-call]
 
     def write_value(self, key: str, value: float, timestamp: float) -> None:
-        if self._has_room(key):
+        if self._has_capacity(key):
             super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
 
-    def _has_room(self, key: str) -> bool:
+    def _has_capacity(self, key: str) -> bool:
         if self._f and key in self._positions:
             return True
         if time.monotonic() < self._retry:
@@ -53,7 +53,7 @@ class CounterFile(MmapedDict):
             if self._used + len(key.encode()) + FRAME > self._capacity:
                 self._open(2 * self._capacity)
         except OSError as error:
-            trouble.say(
+            trouble.warning(
                 Reason.COUNTERS, f"{self._fname}: {error}; what it should hold is not shown"
             )
             self._retry = time.monotonic() + RETRY_SECONDS

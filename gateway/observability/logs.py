@@ -91,7 +91,7 @@ class RateLimitedLogger:
         # Who and reason → when it was logged, and left out since.
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def say(
+    def warning(
         self, reason: str, message: str, who: str = "", error: BaseException | None = None
     ) -> None:
         """Log it, unless that was done within the last minute; an `error` with its traceback."""

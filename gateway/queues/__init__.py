@@ -1,8 +1,8 @@
 """The queue between web end and forwarder: the types and promises that every backend shares.
 
-The web end puts records; once `put` returns they are durable. The forwarder end takes them, sends
-them and settles each: acked (delivered), released (to be taken again later) or buried (a dead
-letter). Records that were taken and not settled when a process dies are taken again.
+The web end puts records; once `put` returns they are durable. The forwarder end receives them,
+sends them and settles each: acked (delivered), released (to be received again later) or rejected (a
+dead letter). Records that were not settled when a process dies are received again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-BATCH_RECORDS = (
-    10  # records that `take` gives of a session at once: what fits into one PutEvents call
-)
+BATCH_RECORDS = 10  # of a session in one batch, which is what fits into one PutEvents call
 SILENT_SECONDS = 10.0  # seconds
 
 
@@ -31,9 +29,9 @@ class Record(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A record that the forwarder has taken.
+    """A record that the forwarder received.
 
-    One that is damaged differs from what was stored, and is never sent.
+    A damaged one differs from what was stored, and is never sent.
     """
 
     handle: int  # identifies it when it is settled
@@ -43,9 +41,9 @@ class Delivery(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A record to be taken again after `delay` seconds; `attempts` are added to its own."""
+    """A record to be received again after `delay` seconds; `attempts` are added to its own."""
 
-    taken: Delivery
+    delivery: Delivery
     attempts: int
     delay: float
 
@@ -53,7 +51,7 @@ class Release(NamedTuple):
 class Rejection(NamedTuple):
     """A record that can't be delivered, with the reason code and AWS's message."""
 
-    taken: Delivery
+    delivery: Delivery
     reason: str
     message: str
     attempts: int
@@ -114,18 +112,22 @@ class Inbox(Protocol):
 class Outbox(Protocol):
     """The forwarder end, for use by one thread."""
 
-    def take(
-        self, room: Callable[[str], int], newest_first: Callable[[str], bool] = ...
-    ) -> list[Delivery]:
-        """Return records of up to `room(site)` sessions of each site.
+    unknown_messages: int  # received so far that are not a gateway's; 0 if that can't be
 
-        The oldest sessions come first, or the newest if `newest_first(site)`.
+    def sites(self) -> Sequence[str]:
+        """Return the sites whose records wait; called before `receive`, in each round."""
+
+    def receive(self, site: str, capacity: int, *, newest: bool = False) -> list[list[Delivery]]:
+        """Return up to `capacity` batches, each of another session and in order.
+
+        The sessions that wait longest come first, or with `newest` those with the latest records. A
+        session is received again only when all that was received of it is settled.
         """
 
     def settle(
-        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
+        self, acked: Sequence[Delivery], rejected: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
-        """Delete the acked, make dead letters of the buried, release the rest: atomically."""
+        """Delete the acked, make dead letters of the rejected, release the rest: atomically."""
 
     def tidy(self) -> None:
         """Free space that is no longer needed; called about once a second."""
@@ -205,7 +207,7 @@ class QueueBackend(Protocol):
     def open_outbox(self, *, once: bool = False) -> tuple[Lease, Outbox]:
         """Return the forwarder end, for use while its lease is held.
 
-        With `once`, a `take` that returns nothing means that nothing is left.
+        With `once`, no sites to receive from means that nothing is left.
         """
 
     def open_dead_letters(self) -> DeadLetters:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gateway.queues import (
-    BATCH_RECORDS,
     Capabilities,
     DeadLetter,
     Delivery,
@@ -27,12 +26,16 @@ from gateway.queues.session_scheduler import SessionScheduler
 from gateway.reasons import Reason
 from gateway.settings import Settings
 
+# `list` is a method of MemoryQueue.
+Batches = list[list[Delivery]]
+
 
 class MemoryQueue:
     """All parts of the queue over two dicts: waiting records and dead letters, by number."""
 
     capabilities = Capabilities(local=True, searchable=True, verifiable=False)
     history_path = Path("data/trail.db")
+    unknown_messages = 0
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -65,36 +68,33 @@ class MemoryQueue:
 
     # The outbox.
 
-    def take(
-        self,
-        room: Callable[[str], int],
-        newest_first: Callable[[str], bool] = lambda _site: False,
-    ) -> list[Delivery]:
+    def sites(self) -> Sequence[str]:
         self._scheduler.wake()
-        taken: list[Delivery] = []
-        sites = {record.site: 0 for record, _ in self._waiting.values()}
-        for site, capacity in [(site, room(site)) for site in sites]:
-            known, _ = self._scheduler.known(site)
-            self._scheduler.add(site, self._after(site, known))
-            for _ in range(capacity):
-                if (ready := self._scheduler.next(site, newest=newest_first(site))) is None:
-                    break
-                handles = [handle for handle in ready[1][:BATCH_RECORDS] if handle in self._waiting]
-                self._scheduler.take(site, len(handles), newest=newest_first(site))
-                taken += [Delivery(handle, *self._waiting[handle]) for handle in handles]
-        return taken
+        return list({record.site: None for record, _ in self._waiting.values()})
+
+    def receive(self, site: str, capacity: int, *, newest: bool = False) -> Batches:
+        known, _ = self._scheduler.known(site)
+        self._scheduler.add(site, self._after(site, known))
+        batches: Batches = []
+        while len(batches) < capacity and (ready := self._scheduler.next(site, newest=newest)):
+            session_id, known_handles = ready
+            handles = [handle for handle in known_handles if handle in self._waiting]
+            self._scheduler.hand_out(site, session_id, len(handles))
+            if handles:
+                batches.append([Delivery(handle, *self._waiting[handle]) for handle in handles])
+        return batches
 
     def settle(
-        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
+        self, acked: Sequence[Delivery], rejected: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
-        for taken, reason, message, attempts in buried:
-            self._bury(taken.record, reason, message, attempts)
-        for item in [*acked, *(rejection.taken for rejection in buried)]:
-            del self._waiting[item.handle]
-            self._scheduler.settle(item)
-        for taken, attempts, delay in released:
-            self._waiting[taken.handle] = taken.record, taken.attempts + attempts
-            self._scheduler.give_back(taken, delay)
+        for delivery, reason, message, attempts in rejected:
+            self._add_dead_letter(delivery.record, reason, message, attempts)
+        for delivery in [*acked, *(rejection.delivery for rejection in rejected)]:
+            del self._waiting[delivery.handle]
+            self._scheduler.settle(delivery)
+        for delivery, attempts, delay in released:
+            self._waiting[delivery.handle] = delivery.record, delivery.attempts + attempts
+            self._scheduler.release(delivery, delay)
 
     def tidy(self) -> None:
         """Do nothing: there is no space to give back."""
@@ -184,7 +184,7 @@ class MemoryQueue:
             if record.site == site and number > handle
         )
 
-    def _bury(self, record: Record, reason: str, message: str, attempts: int) -> None:
+    def _add_dead_letter(self, record: Record, reason: str, message: str, attempts: int) -> None:
         number = next(self._numbers)
         letter = DeadLetter(str(number), reason, message, attempts, self._clock(), record)
         self._dead[number] = letter

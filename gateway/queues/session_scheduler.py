@@ -22,7 +22,7 @@ class _SiteSchedule:
 
     cursor: int = 0  # the last handle that was added
     handles: dict[str, array[int]] = field(default_factory=dict)  # by session
-    ready: deque[str] = field(default_factory=deque)  # sessions that may be taken, in order
+    ready: deque[str] = field(default_factory=deque)  # sessions that may be received, in order
 
 
 class SessionScheduler:
@@ -50,33 +50,38 @@ class SessionScheduler:
             schedule.cursor = handle
 
     def next(self, site: str, *, newest: bool = False) -> tuple[str, Sequence[int]] | None:
-        """Return the next ready session, by default the oldest, and its oldest handles."""
+        """Return the next ready session and its oldest handles.
+
+        It is the one that waits longest, or with `newest` the one with the latest record.
+        """
         schedule = self._schedules[site]
         if not schedule.ready:
             return None
-        session_id = schedule.ready[-1 if newest else 0]
+        session_id = schedule.ready[0]
+        if newest:
+            session_id = max(schedule.ready, key=lambda name: schedule.handles[name][-1])
         return session_id, schedule.handles[session_id][:BATCH_RECORDS].tolist()
 
-    def take(self, site: str, count: int, *, newest: bool = False) -> None:
-        """Mark the next session as taken, with the number of its records that still exist."""
+    def hand_out(self, site: str, session_id: str, count: int) -> None:
+        """Mark a ready session as in flight, with the number of its records that still exist."""
         schedule = self._schedules[site]
-        session_id = schedule.ready.pop() if newest else schedule.ready.popleft()
+        schedule.ready.remove(session_id)  # quick: mostly the first one
         del schedule.handles[session_id][:BATCH_RECORDS]
         if count:
             self._outstanding[site, session_id] = count, 0.0
         else:
             self._rejoin(site, session_id)
 
-    def settle(self, item: Delivery) -> None:
-        """Mark a taken record as delivered or dead."""
-        self._return(item, 0.0)
+    def settle(self, delivery: Delivery) -> None:
+        """Mark a record in flight as delivered or dead."""
+        self._return(delivery, 0.0)
 
-    def give_back(self, item: Delivery, delay: float) -> None:
-        """Let a taken record wait again, and its session for at least `delay` seconds."""
-        schedule = self._schedules[item.record.site]
-        if item.handle <= schedule.cursor:  # later ones will be added anyway
-            insort(schedule.handles[item.record.session_id], item.handle)
-        self._return(item, delay)
+    def release(self, delivery: Delivery, delay: float) -> None:
+        """Let a record in flight wait again, and its session for at least `delay` seconds."""
+        schedule = self._schedules[delivery.record.site]
+        if delivery.handle <= schedule.cursor:  # later ones will be added anyway
+            insort(schedule.handles[delivery.record.session_id], delivery.handle)
+        self._return(delivery, delay)
 
     def wake(self) -> None:
         """Make sessions ready whose delay is over."""
@@ -91,9 +96,9 @@ class SessionScheduler:
         for site, session_id in busy:
             self._schedules[site].handles[session_id] = array("q")
 
-    def _return(self, item: Delivery, delay: float) -> None:
+    def _return(self, delivery: Delivery, delay: float) -> None:
         """Count a record as no longer outstanding; schedule its session after the last one."""
-        session = item.record.site, item.record.session_id
+        session = delivery.record.site, delivery.record.session_id
         left, longest = self._outstanding.pop(session)
         if left > 1:
             self._outstanding[session] = left - 1, max(longest, delay)

@@ -36,14 +36,14 @@ class EventRecorder:
         metrics.ACCEPTED.labels(site).inc(count)
         if count < len(records):
             metrics.DUPLICATES.labels(site).inc(len(records) - count)
-        self._history.note(steps.stored, records, new, at)
+        self._history.record(steps.stored, records, new, at)
 
     def record_invalid(
         self, site: str, payload: Request, errors: Mapping[int, Errors], at: float
     ) -> None:
         """Record the invalid events of a request."""
         metrics.REFUSED.labels(site, Reason.INVALID_EVENT).inc(len(errors))
-        self._history.note(_invalid_steps, site, payload, errors, at)
+        self._history.record(_invalid_steps, site, payload, errors, at)
 
     def record_rejected(
         self, site: str, payload: Request | None, rejection: RequestRejected, at: float
@@ -62,11 +62,11 @@ class EventRecorder:
             events = [_abridge(event) for event in events[:ABRIDGED_EVENTS]]
         if len(events) < count:
             message += f" ({count} events)"
-        if self._has_room(len(events), at):
+        if self._has_capacity(len(events), at):
             rows = [(event, message) for event in events]
-            self._history.note(steps.refused, site, user_id, rows, rejection.reason, at, step)
+            self._history.record(steps.refused, site, user_id, rows, rejection.reason, at, step)
 
-    def _has_room(self, count: int, at: float) -> bool:
+    def _has_capacity(self, count: int, at: float) -> bool:
         """Return whether a rejected request may be recorded, so that a flood displaces nothing."""
         if self._second != int(at):
             self._second, self._recorded = int(at), 0

@@ -61,7 +61,7 @@ class RateLimiter:
                 return self._wait(self._shared, item, key, cost)
             except StorageError as error:  # never a reason to reject events
                 self._shared_from = self._clock() + REDIS_PAUSE
-                self._logger.say(Reason.RATE_LIMIT_STORAGE, str(error.storage_error))
+                self._logger.warning(Reason.RATE_LIMIT_STORAGE, str(error.storage_error))
         return self._wait(self._local, item, key, cost)
 
     def _wait(

@@ -126,7 +126,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def close_longest_idle(self, error: OSError) -> None:
         """Close the connection that has been idle longest, and log why."""
-        self._logger.say(
+        self._logger.warning(
             Reason.OUT_OF_FILES, f"A connection could not be accepted: {error.strerror}"
         )
         if self._idle_since:

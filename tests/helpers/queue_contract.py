@@ -6,9 +6,10 @@ that can do what they are named after.
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -96,30 +97,34 @@ def ids(items: Iterable[Delivery | Record]) -> list[str]:
     return [(item.record if isinstance(item, Delivery) else item).event_id for item in items]
 
 
-def everywhere(_site: str) -> int:
-    """Room for a lot at each site."""
-    return 100
+def receive(outbox: Outbox, capacity: int | Mapping[str, int] = 100) -> list[Delivery]:
+    """Receive once: batches of up to that many sessions of each site, or of the sites named."""
+    deliveries: list[Delivery] = []
+    for site in outbox.sites():
+        of_site = capacity if isinstance(capacity, int) else capacity.get(site, 0)
+        deliveries += itertools.chain.from_iterable(outbox.receive(site, of_site))
+    return deliveries
 
 
 def sessions(taken: Iterable[Delivery]) -> set[tuple[str, str]]:
     return {(item.record.site, item.record.session_id) for item in taken}
 
 
-def take_all(outbox: Outbox, room: Callable[[str], int] = everywhere) -> list[Delivery]:
-    """Take until nothing comes any more, settling nothing."""
-    taken: list[Delivery] = []
-    while some := outbox.take(room):
-        taken += some
-    return taken
+def receive_all(outbox: Outbox, capacity: int = 100) -> list[Delivery]:
+    """Receive until nothing comes any more, settling nothing."""
+    received: list[Delivery] = []
+    while deliveries := receive(outbox, capacity):
+        received += deliveries
+    return received
 
 
-def drain(outbox: Outbox, room: Callable[[str], int] = everywhere) -> list[Delivery]:
-    """Take and ack until nothing is left."""
-    taken: list[Delivery] = []
-    while some := outbox.take(room):
-        outbox.settle(some, [], [])
-        taken += some
-    return taken
+def drain(outbox: Outbox, capacity: int = 100) -> list[Delivery]:
+    """Receive and ack until nothing is left."""
+    received: list[Delivery] = []
+    while deliveries := receive(outbox, capacity):
+        outbox.settle(deliveries, [], [])
+        received += deliveries
+    return received
 
 
 def released(taken: Sequence[Delivery], attempts: int = 1, delay: float = 0.0) -> list[Release]:
@@ -129,14 +134,14 @@ def released(taken: Sequence[Delivery], attempts: int = 1, delay: float = 0.0) -
 class QueueContract:
     """Whatever the queue is built on."""
 
-    def test_what_was_put_is_taken_whole(self, backend):
+    def test_what_was_put_is_received_whole(self, backend):
         event, received = '{"eventType": "view", "properties": "{}"}', '{"eventType":"view"}'
         records = [
             record(user_id="u-17", event=event, received=received, received_at=1.25),
             record(session_id="s-2", user_id=None),
         ]
         backend.inbox().put(records)
-        taken = take_all(backend.outbox())
+        taken = receive_all(backend.outbox())
         assert {item.record for item in taken} == set(records)
         assert [item.attempts for item in taken] == [0, 0]
 
@@ -153,7 +158,7 @@ class QueueContract:
         written = Record("shop", text, text, str(uuid4()), text, text, 1.0)
         backend.inbox().put([written])
         outbox = backend.outbox()
-        taken = outbox.take(everywhere)
+        taken = receive(outbox)
         outbox.settle(taken, [], [])
         assert [item.record for item in taken] == [written]
 
@@ -162,11 +167,11 @@ class QueueContract:
         with pytest.raises(Exception):  # noqa: B017, PT011 - in the queue's own words
             inbox.put([record(event_id="before"), record(event=object()), record()])
         inbox.put([record(event_id="after")])
-        assert ids(take_all(backend.outbox())) == ["after"]
+        assert ids(receive_all(backend.outbox())) == ["after"]
 
-    def test_what_is_put_while_the_forwarder_runs_is_taken(self, backend):
+    def test_what_is_put_while_the_forwarder_runs_is_received(self, backend):
         inbox, outbox = backend.inbox(), backend.outbox()
-        assert outbox.take(everywhere) == []
+        assert receive(outbox) == []
         for number in range(3):
             inbox.put([record(event_id=str(number))])
             assert ids(drain(outbox)) == [str(number)]
@@ -175,63 +180,63 @@ class QueueContract:
         backend.inbox().put([record(), record(session_id="s-2")])
         assert len(drain(backend.outbox())) == 2
         backend.pass_time(86_400)
-        assert take_all(backend.outbox()) == []
+        assert receive_all(backend.outbox()) == []
         assert backend.dead() == []
 
     def test_what_is_released_comes_again_after_the_delay_with_its_attempts(self, backend):
         backend.inbox().put([record(event_id="x")])
         outbox = backend.outbox()
-        outbox.settle([], [], released(take_all(outbox), attempts=2, delay=30))
+        outbox.settle([], [], released(receive_all(outbox), attempts=2, delay=30))
         backend.pass_time(29)
-        assert outbox.take(everywhere) == []
+        assert receive(outbox) == []
         backend.pass_time(2)
-        [again] = take_all(outbox)
+        [again] = receive_all(outbox)
         assert (again.record.event_id, again.attempts) == ("x", 2)
         outbox.settle([], [], released([again], attempts=1))
-        [again] = take_all(outbox)
+        [again] = receive_all(outbox)
         assert again.attempts == 3
 
-    def test_what_is_buried_is_a_dead_letter_with_the_whole_original(self, backend):
+    def test_what_is_rejected_is_a_dead_letter_with_the_whole_original(self, backend):
         whole = record(user_id="u-1", event='{"eventType": "' + "x" * 9000 + '"}', received="{}")
         backend.inbox().put([whole])
         outbox = backend.outbox()
-        [item] = take_all(outbox)
+        [item] = receive_all(outbox)
         outbox.settle([], [Rejection(item, "refused", "Invalid item ID: é", 3)], [])
         [letter] = backend.dead()
         assert letter.record == whole
         assert (letter.reason, letter.message, letter.attempts) == (
             "refused", "Invalid item ID: é", 3
         )  # fmt: skip
-        assert take_all(backend.outbox()) == []
+        assert receive_all(backend.outbox()) == []
 
     def test_a_settlement_may_do_all_three_at_once(self, backend):
         backend.inbox().put([record(event_id=name, session_id=name) for name in "abc"])
         outbox = backend.outbox()
-        hand = {item.record.event_id: item for item in take_all(outbox)}
+        hand = {item.record.event_id: item for item in receive_all(outbox)}
         outbox.settle([hand["a"]], [Rejection(hand["b"], "refused", "", 1)], released([hand["c"]]))
-        assert ids(take_all(outbox)) == ["c"]
+        assert ids(receive_all(outbox)) == ["c"]
         assert ids(letter.record for letter in backend.dead()) == ["b"]
 
-    def test_what_is_in_hand_is_not_taken_again(self, backend):
+    def test_what_is_in_flight_is_not_received_again(self, backend):
         backend.inbox().put([record(session_id=str(number)) for number in range(5)])
         outbox = backend.outbox()
-        assert len(take_all(outbox)) == 5
-        assert outbox.take(everywhere) == []
+        assert len(receive_all(outbox)) == 5
+        assert receive(outbox) == []
 
-    def test_whatever_was_not_settled_is_among_what_is_taken_after_a_crash(self, backend):
+    def test_whatever_was_not_settled_is_received_again_after_a_crash(self, backend):
         backend.inbox().put([record(event_id=name, session_id=name) for name in "abcd"])
         outbox = backend.outbox()
-        outbox.settle([item for item in take_all(outbox) if item.record.event_id == "a"], [], [])
+        outbox.settle([item for item in receive_all(outbox) if item.record.event_id == "a"], [], [])
         backend.pass_time(86_400)
-        assert {"b", "c", "d"} <= set(ids(take_all(backend.outbox())))
+        assert {"b", "c", "d"} <= set(ids(receive_all(backend.outbox())))
         backend.pass_time(86_400)
         drain(backend.outbox())
         backend.pass_time(86_400)
-        assert take_all(backend.outbox()) == []
+        assert receive_all(backend.outbox()) == []
 
     def test_records_of_any_site_wait_known_or_not(self, backend):
         backend.inbox().put([record(site="removed-from-the-file"), record(site="shop")])
-        assert {item.record.site for item in take_all(backend.outbox())} == {
+        assert {item.record.site for item in receive_all(backend.outbox())} == {
             "removed-from-the-file", "shop"
         }  # fmt: skip
 
@@ -239,15 +244,15 @@ class QueueContract:
 class SettlesForGood:
     """Each record by itself, durably: a new forwarder knows what was settled, and the attempts."""
 
-    def test_exactly_what_was_not_settled_is_taken_again_after_a_crash(self, backend):
+    def test_exactly_what_was_not_settled_is_received_again_after_a_crash(self, backend):
         backend.inbox().put([record(event_id=name, session_id=name) for name in "abcd"])
         outbox = backend.outbox()
-        hand = {item.record.event_id: item for item in take_all(outbox)}
+        hand = {item.record.event_id: item for item in receive_all(outbox)}
         outbox.settle(
             [hand["a"]], [Rejection(hand["b"], "refused", "", 1)], released([hand["c"]], attempts=4)
         )
         backend.pass_time(86_400)
-        again = {item.record.event_id: item.attempts for item in take_all(backend.outbox())}
+        again = {item.record.event_id: item.attempts for item in receive_all(backend.outbox())}
         assert again == {"c": 4, "d": 0}
 
 
@@ -289,16 +294,16 @@ class OrderInSessions:
         for name in names:
             inbox.put([record(event_id=name), record(session_id="other")])
         outbox = backend.outbox()
-        outbox.settle([], [], released(outbox.take(everywhere), delay=5))
+        outbox.settle([], [], released(receive(outbox), delay=5))
         backend.pass_time(6)
-        outbox.take(everywhere)
+        receive(outbox)
         taken = drain(backend.outbox())
         assert ids(item for item in taken if item.record.session_id == "s-1") == names
 
     def test_a_backlog_of_a_hundred_events_comes_in_tens(self, backend):
         backend.inbox().put([record() for _ in range(100)])
         outbox, sizes = backend.outbox(), []
-        while taken := outbox.take(everywhere):
+        while taken := receive(outbox):
             outbox.settle(taken, [], [])
             sizes.append(len(taken))
         assert sizes == [10] * 10
@@ -307,38 +312,38 @@ class OrderInSessions:
         inbox = backend.inbox()
         for name in "cab":
             inbox.put([record(session_id=name)])
-        assert [t.record.session_id for t in take_all(backend.outbox(), lambda _: 1)] == list("cab")
+        assert [t.record.session_id for t in receive_all(backend.outbox(), 1)] == list("cab")
 
 
-class OneRunOfASession:
+class OneBatchOfASession:
     """Never twice at once, so that no two calls of a session can be in flight."""
 
-    def test_a_session_is_not_taken_again_before_all_of_it_is_settled(self, backend):
+    def test_a_session_is_not_received_again_before_all_of_it_is_settled(self, backend):
         inbox, outbox = backend.inbox(), backend.outbox()
         inbox.put([record() for _ in range(25)])
-        first = outbox.take(everywhere)
+        first = receive(outbox)
         assert len(first) == 10
         inbox.put([record()])
-        assert outbox.take(everywhere) == []
+        assert receive(outbox) == []
         outbox.settle(first[:9], [], [])
-        assert outbox.take(everywhere) == []
+        assert receive(outbox) == []
         outbox.settle(first[9:], [], [])
-        assert len(outbox.take(everywhere)) == 10
+        assert len(receive(outbox)) == 10
 
     def test_the_longest_delay_of_a_sessions_records_counts(self, backend):
         backend.inbox().put([record() for _ in range(3)])
         outbox = backend.outbox()
-        first, *rest = outbox.take(everywhere)
+        first, *rest = receive(outbox)
         outbox.settle([], [], [Release(first, 1, 60.0), *released(rest)])
         backend.pass_time(59)
-        assert outbox.take(everywhere) == []
+        assert receive(outbox) == []
         backend.pass_time(2)
-        assert len(outbox.take(everywhere)) == 3
+        assert len(receive(outbox)) == 3
 
     def test_a_released_record_holds_up_the_rest_of_its_session_alone(self, backend):
         inbox, outbox = backend.inbox(), backend.outbox()
         inbox.put([record(event_id=str(number)) for number in range(12)])
-        taken = outbox.take(everywhere)
+        taken = receive(outbox)
         outbox.settle(taken[1:], [], released(taken[:1], delay=60))
         inbox.put([record(session_id="s-2", event_id="other")])
         assert ids(drain(outbox)) == ["other"]
@@ -347,36 +352,47 @@ class OneRunOfASession:
 
 
 class SitesApart:
-    """Each site is taken only as far as there is room for it, and none hides another."""
+    """Each site is received up to its capacity, and none hides another."""
 
-    def test_a_site_without_room_is_skipped_and_keeps_what_it_has(self, backend):
+    def test_a_site_without_capacity_is_skipped_and_keeps_its_records(self, backend):
         backend.inbox().put([record("shop"), record("media")])
         outbox = backend.outbox()
-        assert sessions(take_all(outbox, lambda site: int(site == "media"))) == {("media", "s-1")}
-        assert sessions(take_all(outbox, lambda _: 1)) == {("shop", "s-1")}
+        assert sessions(receive(outbox, {"media": 1})) == {("media", "s-1")}
+        assert sessions(receive_all(outbox, 1)) == {("shop", "s-1")}
 
-    @pytest.mark.parametrize("room", [-3, 0])
-    def test_no_room_takes_nothing(self, backend, room):
+    @pytest.mark.parametrize("capacity", [-3, 0])
+    def test_without_capacity_nothing_is_received(self, backend, capacity):
         backend.inbox().put([record()])
-        assert backend.outbox().take(lambda _: room) == []
+        assert receive(backend.outbox(), capacity) == []
 
-    def test_room_is_for_so_many_sessions(self, backend):
+    def test_capacity_counts_sessions(self, backend):
         backend.inbox().put([record(session_id=str(number)) for number in range(30)])
         outbox = backend.outbox()
-        assert len(sessions(outbox.take(lambda _: 7))) == 7
-        assert len(sessions(outbox.take(lambda _: 7))) == 7
+        assert len(sessions(receive(outbox, 7))) == 7
+        assert len(sessions(receive(outbox, 7))) == 7
+
+    def test_newest_is_the_session_with_the_latest_record_whatever_was_released_since(
+        self, backend
+    ):
+        inbox, outbox = backend.inbox(), backend.outbox()
+        for number in range(3):
+            inbox.put([record(session_id=f"s-{number}", received_at=backend.clock())])
+        outbox.settle([], [], released(receive(outbox, 1)))  # s-0 waits again, behind the others
+        outbox.sites()
+        [[delivery]] = outbox.receive("shop", 1, newest=True)
+        assert delivery.record.session_id == "s-2"
 
     def test_a_sites_backlog_does_not_hide_another_site(self, backend):
         inbox = backend.inbox()
         inbox.put([record("big", f"s-{number}") for number in range(3000)])
         inbox.put([record("small")])
         outbox = backend.outbox()
-        assert ("small", "s-1") in sessions(outbox.take(lambda _: 1))
+        assert ("small", "s-1") in sessions(receive(outbox, 1))
 
-    def test_a_take_has_something_as_long_as_there_is_something(self, backend):
+    def test_something_is_received_while_something_waits(self, backend):
         records = [record(session_id=f"s-{number % 1200}") for number in range(2400)]
         backend.inbox().put(records)
-        assert len(drain(backend.outbox(), lambda _: 16)) == 2400
+        assert len(drain(backend.outbox(), 16)) == 2400
 
     def test_a_sessions_backlog_does_not_hide_another_session(self, backend):
         inbox = backend.inbox()
@@ -384,25 +400,11 @@ class SitesApart:
         inbox.put([record(session_id="late")])
         outbox, seen = backend.outbox(), Counter()
         while ("shop", "late") not in seen:
-            taken = outbox.take(everywhere)
-            assert taken, "the late session is never taken"
+            taken = receive(outbox)
+            assert taken, "the late session is never received"
             seen.update(sessions(taken))
             outbox.settle(taken, [], [])
         assert seen["shop", "s-1"] < 300  # it did not wait for the whole backlog
-
-    def test_a_take_that_fails_halfway_strands_nothing(self, backend):
-        backend.inbox().put([record(site, f"s-{n}") for site in "abc" for n in range(5)])
-        outbox = backend.outbox()
-
-        def failing(site: str) -> int:
-            if site == "b":
-                raise RuntimeError("halfway")
-            return 3
-
-        for _ in range(2):
-            with pytest.raises(RuntimeError):
-                outbox.take(failing)
-        assert len(drain(outbox)) == 15
 
 
 class BoundedMemory:
@@ -418,7 +420,7 @@ class BoundedMemory:
         outbox, count = backend.outbox(), 0
         tracemalloc.start()
         try:
-            while taken := outbox.take(everywhere):
+            while taken := receive(outbox):
                 outbox.settle(taken, [], [])
                 count += len(taken)
             peak = tracemalloc.get_traced_memory()[1]

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from gateway.forwarder.forwarder import Forwarder
 from gateway.queues import QueueUnavailable
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.schema import seen_tables
 from gateway.sandbox import Faults, Sandbox
+from tests.helpers.forwarders import Accepting, forwarder_of
 from tests.helpers.queue_contract import record
 from tests.helpers.support import ADMIN_TOKEN, ROOT, Gateway, beacon, environment, event, eventually
 
@@ -189,7 +189,7 @@ def test_an_index_that_names_what_is_not_there_stalls_nobody(gateway, file):
 def test_damage_that_the_web_end_alone_meets_is_mended_too(tmp_path):
     path = tmp_path / "queue.db"
     outbox = SqliteOutbox(path, dedupe_seconds=3600)
-    forwarder = Forwarder(outbox, lambda _call: None, max_age=3600)
+    forwarder = forwarder_of(outbox, Accepting(), tmp_path)
 
     def put() -> None:
         inbox = SqliteInbox(path, max_bytes=1 << 30, min_free_bytes=0, dedupe_seconds=3600)

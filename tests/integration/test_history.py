@@ -33,7 +33,7 @@ def note(
     trail: writer.HistoryWriter, name: str, user: str | None = None, session: str = "s"
 ) -> None:
     record = Record("shop", session, user, name, EVENT % name, None, time.time())
-    trail.note(steps.stored, [record], [True], time.time())
+    trail.record(steps.stored, [record], [True], time.time())
 
 
 def names(path: Path) -> list[str]:
@@ -70,7 +70,7 @@ def test_no_trouble_of_the_trail_reaches_whoever_notes(
     if trouble == "disk_reserve":
         trail = writer.HistoryWriter(path, Redactor([]), 1 << 62)
     if trouble == "odd_note":
-        trail.note(lambda: 1 / 0)
+        trail.record(lambda: 1 / 0)
     note(trail, "a")
     eventually(lambda: lost() == before + 1, "it is counted, and nothing else happens")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.forwarder.instrumentation import SILENT_SECONDS
+from gateway.forwarder.metrics_server import SILENT_SECONDS
 from gateway.sandbox import Sandbox
 from tests.helpers.sqs_cluster import Forwarder
 from tests.helpers.support import ORIGIN, Gateway, beacon, environment, event, eventually

@@ -23,8 +23,8 @@ def test_the_same_reason_is_logged_once_a_minute_with_a_count_of_the_rest(caplog
     repeats = RateLimitedLogger(logging.getLogger("gateway.test"), clock=lambda: now[0])
     for moment in range(90):
         now[0] = float(moment)
-        repeats.say("foreign_origin", f"at {moment}")
-    repeats.say("unknown_site", "another reason")
+        repeats.warning("foreign_origin", f"at {moment}")
+    repeats.warning("unknown_site", "another reason")
     assert caplog.messages == [
         "foreign_origin: at 0",
         "foreign_origin: at 60 (59 more in the meantime)",
@@ -36,7 +36,7 @@ def test_each_site_and_each_reason_of_it_is_logged_by_itself(caplog):
     repeats = RateLimitedLogger(logging.getLogger("gateway.test"), clock=lambda: 0.0)
     for who in ("shop", "media"):
         for reason in ("throttled", "unreachable", "throttled"):
-            repeats.say(reason, "why", who)
+            repeats.warning(reason, "why", who)
     assert caplog.messages == [
         "shop: throttled: why",
         "shop: unreachable: why",
@@ -47,7 +47,9 @@ def test_each_site_and_each_reason_of_it_is_logged_by_itself(caplog):
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31mred", "\ud800", "a\u2028b", "a\rb", "\0"])
 def test_what_visitors_write_stays_on_its_line(text, caplog):
-    RateLimitedLogger(logging.getLogger("gateway.test")).say("invalid_request", f"Invalid: {text}")
+    RateLimitedLogger(logging.getLogger("gateway.test")).warning(
+        "invalid_request", f"Invalid: {text}"
+    )
     [message] = caplog.messages
     assert message.isascii()
     assert message.isprintable()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -133,7 +134,7 @@ def sites(tmp_path: Path) -> dict[str, Site]:
 
 @pytest.fixture
 def sender(sites: dict[str, Site]) -> Personalize:
-    return Personalize(sites)
+    return Personalize(SimpleNamespace(sites=sites))
 
 
 def call(site: str = "shop", user_id: str | None = None, *events: dict[str, Any]) -> Call:
@@ -398,7 +399,7 @@ def test_a_connection_that_is_cut_or_hangs_is_retried_and_used_once(aws, stub, s
     to(aws, stub.url)
     aws.setattr(personalize, "CONFIG", personalize.CONFIG.merge(_short()))
     stub.mode = mode
-    sender = Personalize(sites)
+    sender = Personalize(SimpleNamespace(sites=sites))
     error = failure(sender, call())
     assert (type(error), error.reason) == (Retry, "unreachable")
     assert len(stub.requests) == 1
@@ -438,7 +439,7 @@ def test_a_sites_own_endpoint_takes_its_calls_and_no_others(aws, stub, sandbox, 
     to(aws, stub.url)
     aws.setenv("AWS_DEFAULT_REGION", "us-east-1")
     apart = replace(sites["homeless"], region="us-east-1", endpoint_url=sandbox.url)
-    sender = Personalize({**sites, "homeless": apart})
+    sender = Personalize(SimpleNamespace(sites={**sites, "homeless": apart}))
     for site in "shop", "homeless":
         sender.send(call(site))
     [elsewhere] = stub.requests
@@ -558,7 +559,7 @@ def rented(aws: pytest.MonkeyPatch, stub: Stub, sts: Stub, sites: dict[str, Site
     """The sender of a site with a role, whose STS and PutEvents are stubs."""
     to(aws, stub.url)
     aws.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-    return Personalize(sites)
+    return Personalize(SimpleNamespace(sites=sites))
 
 
 def test_a_sites_role_is_assumed_once_and_signs_its_calls(rented, stub, sts):
@@ -634,5 +635,5 @@ def test_the_sandbox_takes_what_is_sent_through_a_role(aws, sandbox: Sandbox, st
     to(aws, sandbox.url)
     aws.setenv("AWS_ENDPOINT_URL_STS", sts.url)
     _assume(sts, "ASIAASSUMED")
-    Personalize(sites).send(call("rented", "u-1"))
+    Personalize(SimpleNamespace(sites=sites)).send(call("rented", "u-1"))
     assert sandbox.requests()[0]["accessKeyId"] == "ASIAASSUMED"

@@ -15,7 +15,7 @@ import pytest
 from gateway.queues import Rejection
 from gateway.queues.registry import find_queue
 from gateway.settings import load
-from tests.helpers.queue_contract import record
+from tests.helpers.queue_contract import receive, record
 from tests.helpers.support import ROOT
 
 EVENT = '{"eventId": "e", "eventType": "view", "sentAt": 1700000000}'
@@ -68,7 +68,7 @@ def test_replay_shows_how_far_it_is(environ):
     )
     lease, outbox = find_queue(load(environ)).open_outbox()
     assert lease.acquire()
-    while taken := outbox.take(lambda _site: 2000):
+    while taken := receive(outbox, 2000):
         outbox.settle([], [Rejection(one, "refused", "", 1) for one in taken], [])
     outbox.close()
     lease.release()

@@ -24,7 +24,7 @@ from gateway.queues.sqlite.locks import ForwarderLock, QueueLocks
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
 from tests.disk_replay import crashes
-from tests.helpers.queue_contract import SqliteBackend, drain, everywhere, ids, record
+from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, record
 from tests.helpers.support import ROOT
 
 DAMAGES = int(os.environ.get("SOAK_DAMAGES", "8"))
@@ -66,7 +66,7 @@ def deliver(outbox: SqliteOutbox) -> list:
     delivered, idle = [], 0
     while idle < 3:
         try:
-            taken = outbox.take(everywhere)
+            taken = receive(outbox)
             sound = [item for item in taken if not item.is_damaged]
             letters = [Rejection(item, "damaged", "", 0) for item in taken if item.is_damaged]
             outbox.settle(sound, letters, [])
@@ -111,7 +111,7 @@ def test_altered_content_is_never_delivered(backend, old, new):
 def test_a_damaged_dead_letter_is_listed_as_such(backend):
     fill(backend, 3)
     outbox = backend.outbox()
-    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in outbox.take(everywhere)], [])
+    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in receive(outbox)], [])
     outbox._database.require_truncated_wal("in use")
     outbox.close()
     alter(backend.path, b'{"eventId": "event-0001"}', b'{"eventId": "event-\xff001"}')
@@ -293,7 +293,7 @@ def test_a_file_cut_garbled_or_replaced_in_use_ends_in_no_exception(backend, tmp
     fill(backend, 100)
     inbox, outbox = backend.inbox(), backend.outbox()
     inbox.put([record(event_id="before")])
-    outbox.take(lambda _site: 1)
+    receive(outbox, 1)
     if garble == "cut":
         os.truncate(backend.path, 3 * PAGE)
     elif garble == "garbage":
@@ -389,7 +389,7 @@ def test_a_file_system_without_locks_ends_in_one_line(backend, monkeypatch):
 def test_letters_that_are_gone_meanwhile_are_not_replayed(backend):
     fill(backend, 3)
     outbox = backend.outbox()
-    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in outbox.take(everywhere)], [])
+    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in receive(outbox)], [])
     letters = [(letter, letter.record) for letter in backend.dead()]
     dead = SqliteDeadLetters(backend.path)
     dead.replay(letters[:2])

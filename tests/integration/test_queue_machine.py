@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.queues import Delivery, Rejection, Release
-from tests.helpers.queue_contract import SqliteBackend, ids, record
+from tests.helpers.queue_contract import SqliteBackend, ids, receive, record
 
 SITES = ["shop", "media", "gone"]
 SESSIONS = ["s-1", "s-2", "s-3", "s-4"]
@@ -68,18 +68,20 @@ class QueueMachine(RuleBasedStateMachine):
             (site, session), name = data.draw(st.sampled_from(known))
             assert not any(self.inbox.put([record(site, session, event_id=name)]))
 
-    @rule(room=st.dictionaries(st.sampled_from(SITES), st.integers(-1, 5)))
-    def take(self, room: dict[str, int]) -> None:
+    @rule(capacities=st.dictionaries(st.sampled_from(SITES), st.integers(-1, 5)))
+    def receive(self, capacities: dict[str, int]) -> None:
         before = {(item.record.site, item.record.session_id) for item in self.hand.values()}
         runs: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
-        for item in self.outbox.take(lambda site: room.get(site, 0)):
+        for item in receive(self.outbox, capacities):
             runs[item.record.site, item.record.session_id].append(item)
         assert not before & runs.keys(), "a session is in hand twice"
         for site in SITES:
             taken = [key for key in runs if key[0] == site]
-            assert len(taken) <= max(0, room.get(site, 0))
+            assert len(taken) <= max(0, capacities.get(site, 0))
             free = [key for key in self.queued if key[0] == site and self._may_come(key, before)]
-            assert len(taken) == min(len(free), max(0, room.get(site, 0))), "some wait for nothing"
+            assert len(taken) == min(len(free), max(0, capacities.get(site, 0))), (
+                "some wait for nothing"
+            )
         for key, run in runs.items():
             assert self._may_come(key, before), "before its time"
             assert ids(run) == self.queued[key][:10], "not in order"
@@ -94,22 +96,22 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.hand)
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
-        fate = st.sampled_from(["ack", "bury", "release", "keep"])
-        acked, buried, given_back = [], [], []
+        fate = st.sampled_from(["ack", "reject", "release", "keep"])
+        acked, rejected, released = [], [], []
         for name, item in list(self.hand.items()):
             key = item.record.site, item.record.session_id
             match data.draw(fate):
                 case "ack":
                     acked.append(item)
                     self.acked.add(name)
-                case "bury":
+                case "reject":
                     attempts = data.draw(st.integers(1, 9))
-                    buried.append(Rejection(item, "refused", name, attempts))
+                    rejected.append(Rejection(item, "refused", name, attempts))
                     self.dead[name] = name, attempts
                 case "release":
                     attempts = data.draw(st.integers(0, 3))
                     delay = data.draw(st.sampled_from([0.0, 0.0, 7.0]))
-                    given_back.append(Release(item, attempts, delay))
+                    released.append(Release(item, attempts, delay))
                     self.attempts[name] += attempts
                     self.delays[key] = max(self.delays[key], delay)
                 case "keep":
@@ -117,7 +119,7 @@ class QueueMachine(RuleBasedStateMachine):
             del self.hand[name]
             if name in self.acked or name in self.dead:
                 self.queued[key].remove(name)
-        self.outbox.settle(acked, buried, given_back)
+        self.outbox.settle(acked, rejected, released)
         self._note_delays()
 
     def _note_delays(self) -> None:
@@ -157,7 +159,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.inbox = self.backend.inbox()
 
     @invariant()
-    def dead_letters_are_exactly_those_buried(self) -> None:
+    def dead_letters_are_exactly_those_rejected(self) -> None:
         letters = {one.record.event_id: (one.message, one.attempts) for one in self.backend.dead()}
         assert letters == self.dead
 
@@ -165,7 +167,7 @@ class QueueMachine(RuleBasedStateMachine):
     def a_new_forwarder_would_find_exactly_what_is_neither_acked_nor_dead(self) -> None:
         found: dict[tuple[str, str], list[str]] = defaultdict(list)
         stranger = SqliteBackend(self.folder).outbox()
-        while some := stranger.take(lambda _: 100):
+        while some := receive(stranger, 100):
             for item in some:
                 found[item.record.site, item.record.session_id].append(item.record.event_id)
         stranger.close()

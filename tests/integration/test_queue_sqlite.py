@@ -39,7 +39,7 @@ from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
 from gateway.settings import Settings, load
 from tests.helpers import queue_contract as contract
-from tests.helpers.queue_contract import SqliteBackend, drain, everywhere, ids, record, take_all
+from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, receive_all, record
 from tests.helpers.support import ROOT
 
 KILOBYTE = '{"eventType": "' + "x" * 1000 + '"}'
@@ -55,7 +55,7 @@ class TestSqlite(
     contract.SettlesForGood,
     contract.DropsDuplicates,
     contract.OrderInSessions,
-    contract.OneRunOfASession,
+    contract.OneBatchOfASession,
     contract.SitesApart,
     contract.BoundedMemory,
 ):
@@ -151,7 +151,7 @@ def test_the_event_is_in_the_files_the_moment_put_returns(backend, tmp_path):
         # By another process: one that closes a copy of the file loses its locks on the file. Not
         # the index in shared memory, which a power cut leaves behind for nobody.
         subprocess.run(["cp", backend.path, f"{backend.path}-wal", copy], check=True)
-        found = take_all(SqliteBackend(copy).outbox())
+        found = receive_all(SqliteBackend(copy).outbox())
         assert ids(found) == [f"e-{n}" for n in range(1, count + 1)]
 
 
@@ -256,7 +256,7 @@ def test_past_a_limit_put_is_refused_and_delivery_goes_on(backend, limits, reaso
             attempt()
         assert refusal.value.reason == reason
     outbox = backend.outbox()
-    first = outbox.take(everywhere)
+    first = receive(outbox)
     outbox.settle(first[1:], [Rejection(first[0], "refused", "", 1)], [])
     delivered = drain(outbox)
     assert len(first) + len(delivered) == 400
@@ -325,7 +325,7 @@ def test_the_last_thousand_of_a_backlog_cost_no_more_than_the_first(backend, eve
     for _ in range(events_a_session):
         inbox.put([record(session_id=f"s-{number}") for number in range(sessions)])
     outbox, costs = backend.outbox(), []
-    outbox.take(lambda _site: 0)  # opens the file
+    receive(outbox, 0)  # opens the file
     steps = [0]
 
     def step() -> None:
@@ -335,7 +335,7 @@ def test_the_last_thousand_of_a_backlog_cost_no_more_than_the_first(backend, eve
     for _ in range(30):
         steps[0] = done = 0
         while done < 1000:
-            taken = outbox.take(everywhere)
+            taken = receive(outbox)
             outbox.settle(taken, [], [])
             done += len(taken)
         costs.append(steps[0])
@@ -348,7 +348,7 @@ def test_more_sessions_than_are_known_at_a_time_are_all_delivered_in_order(backe
     names = [(f"s-{n % 20}", f"e-{n:03}") for n in range(500)]
     backend.inbox().put([record(event_id=name, session_id=session) for session, name in names])
     outbox, came = backend.outbox(), defaultdict(list)
-    while taken := outbox.take(lambda _site: 2):
+    while taken := receive(outbox, 2):
         assert len(taken) <= 20
         for item in taken:
             came[item.record.session_id].append(item.record.event_id)
@@ -363,7 +363,7 @@ def test_events_that_are_forgotten_while_they_wait_hold_up_none_of_the_others(ba
     users = ["u-1"] * 25 + [None] * 25
     backend.inbox().put([record(user_id=user, session_id="s") for user in users])
     outbox = backend.outbox()
-    first = outbox.take(everywhere)
+    first = receive(outbox)
     assert forget(backend.path, "shop", "u-1") == (25, 0)
     outbox.settle(first, [], [])
     rest = drain(outbox)
@@ -471,14 +471,14 @@ def test_a_log_that_is_to_go_but_can_not_is_no_success(backend, monkeypatch):
 
 
 def test_what_is_given_back_after_its_file_was_replaced_does_not_come_first(backend):
-    lines = SessionScheduler(backend.clock)
-    lines.add("shop", [(5, "s")])
-    lines.take("shop", 1)
-    lines.restart()
-    lines.give_back(Delivery(5, record(session_id="s"), 0), 0.0)
-    lines.add("shop", [(1, "s"), (5, "s")])
-    lines.wake()
-    assert lines.next("shop") == ("s", [1, 5])
+    scheduler = SessionScheduler(backend.clock)
+    scheduler.add("shop", [(5, "s")])
+    scheduler.hand_out("shop", "s", 1)
+    scheduler.restart()
+    scheduler.release(Delivery(5, record(session_id="s"), 0), 0.0)
+    scheduler.add("shop", [(1, "s"), (5, "s")])
+    scheduler.wake()
+    assert scheduler.next("shop") == ("s", [1, 5])
 
 
 def test_a_log_is_never_folded_beside_a_writer(backend):
@@ -629,7 +629,7 @@ def test_trouble_has_a_reason_and_is_over_when_it_is_mended(backend, break_it, r
     for attempt in (
         inbox.check,
         lambda: inbox.put([record()]),
-        lambda: outbox.take(everywhere),
+        lambda: receive(outbox),
         lambda: outbox.settle([], [], []),
         outbox.tidy,
     ):
@@ -738,7 +738,7 @@ def test_a_file_that_is_removed_under_a_running_queue_is_begun_anew(backend, lea
         if path == backend.path or not leave_the_log:
             path.unlink()
     inbox.put([record(event_id="new", session_id="s-0")])
-    assert ids(take_all(backend.outbox())) == ["new"]
+    assert ids(receive_all(backend.outbox())) == ["new"]
     assert ids(drain(outbox)) == ["new"]
 
 
@@ -758,7 +758,7 @@ def test_a_file_that_is_replaced_under_a_running_queue_is_noticed(backend, tmp_p
 def test_what_was_in_hand_of_a_removed_file_takes_nothing_with_it_from_the_new_one(backend):
     inbox, outbox = backend.inbox(), backend.outbox()
     inbox.put([record(event_id=f"old-{n}", session_id=str(n)) for n in range(3)])
-    old = take_all(outbox)
+    old = receive_all(outbox)
     for path in backend.path.parent.glob("queue.db*"):
         path.unlink()
     inbox.put([record(event_id=f"new-{n}", session_id=f"new-{n}") for n in range(3)])

@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
-from gateway.forwarder import instrumentation
-from gateway.observability.history import EventHistory
+from gateway.forwarder.metrics_server import health
 from gateway.queues import ForwarderStatus, QueueUnavailable, Rejection, Status
-from gateway.queues.memory import MemoryQueue
 from gateway.queues.sqs import admin, message_format
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.in_flight import Message
@@ -22,7 +20,7 @@ from gateway.queues.sqs.receiver import redrive_target
 from gateway.settings import load
 from gateway.strict_schema import SettingsError
 from tests.helpers import queue_contract as contract
-from tests.helpers.queue_contract import drain, everywhere, ids, record, take_all
+from tests.helpers.queue_contract import drain, ids, receive, receive_all, record
 from tests.helpers.sqs_backend import SqsBackend, moto_server
 from tests.helpers.sqs_proxy import SqsProxy
 from tests.helpers.support import eventually
@@ -167,33 +165,33 @@ def test_trouble_has_a_reason_and_readiness_remembers_it_for_a_while(
 def test_the_lease_is_renewed_while_the_work_lasts_and_ends_with_a_crash(backend):
     backend.inbox().put([record(event_id="x")])
     mine, other = backend.outbox(), backend.outbox()
-    assert ids(mine.take(everywhere)) == ["x"]
+    assert ids(receive(mine)) == ["x"]
     for _ in range(20):
         backend.pass_time(20)
         mine.tidy()
-        assert other.take(everywhere) == []
+        assert receive(other) == []
     backend.pass_time(61)  # it has crashed
-    assert ids(other.take(everywhere)) == ["x"]
+    assert ids(receive(other)) == ["x"]
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 300])
 def test_the_lease_is_the_queues_own_whatever_it_is(backend, seconds):
     Queue(backend.url).call("set_queue_attributes", Attributes={"VisibilityTimeout": str(seconds)})
     backend.inbox().put([record(event_id="x")])
-    assert ids(backend.outbox().take(everywhere)) == ["x"]
+    assert ids(receive(backend.outbox())) == ["x"]
     other, lease = backend.outbox(), max(3, seconds)
     backend.pass_time(lease - 0.5)
-    assert other.take(everywhere) == []
+    assert receive(other) == []
     backend.pass_time(1)
-    assert ids(other.take(everywhere)) == ["x"]
+    assert ids(receive(other)) == ["x"]
 
 
 def test_a_message_that_lapsed_under_way_is_still_deleted_once_it_is_done(backend):
     backend.inbox().put([record(event_id="x")])
     outbox = backend.outbox()
-    taken = outbox.take(everywhere)
+    taken = receive(outbox)
     backend.pass_time(61)
-    assert outbox.take(everywhere) == []  # received again, and known
+    assert receive(outbox) == []  # received again, and known
     outbox.settle(taken, [], [])
     assert backend.messages() == 0
 
@@ -201,13 +199,13 @@ def test_a_message_that_lapsed_under_way_is_still_deleted_once_it_is_done(backen
 def test_a_message_is_deleted_only_when_each_of_its_records_is_settled(backend):
     backend.inbox().put([record(session_id=f"s-{n}", event_id=f"e-{n}") for n in range(3)])
     outbox = backend.outbox()
-    first, second, third = outbox.take(everywhere)
+    first, second, third = receive(outbox)
     outbox.settle([first], [Rejection(second, "refused", "", 1)], [])
     assert backend.messages() == 1
     outbox.settle([], [], contract.released([third], delay=30))
     assert backend.messages() == 1
     backend.pass_time(31)
-    [again] = outbox.take(everywhere)  # of the three, this alone
+    [again] = receive(outbox)  # of the three, this alone
     assert again.record == third.record
     outbox.settle([again], [], [])
     assert backend.messages() == 0
@@ -218,7 +216,7 @@ def test_deletes_are_batched(backend, proxied):
     for number in range(30):
         inbox.put([record(session_id=str(number))])
     outbox = backend.outbox()
-    outbox.settle(take_all(outbox), [], [])
+    outbox.settle(receive_all(outbox), [], [])
     assert len(proxied.actions("DeleteMessageBatch")) == 3
     assert backend.messages() == 0
 
@@ -226,33 +224,30 @@ def test_deletes_are_batched(backend, proxied):
 def test_what_can_not_be_deleted_now_is_deleted_later_and_not_sent_again(backend, proxied):
     backend.inbox().put([record()])
     outbox = backend.outbox()
-    taken = outbox.take(everywhere)
+    taken = receive(outbox)
     proxied.fault = "error"
     outbox.settle(taken, [], [])  # raises nothing
     with pytest.raises(QueueUnavailable):
         outbox.tidy()
     proxied.fault = None
     outbox.tidy()
-    assert outbox.take(everywhere) == []
+    assert receive(outbox) == []
     assert backend.messages() == 0
 
 
-def test_a_site_without_room_gives_its_messages_back_and_others_pass(backend):
+def test_a_site_without_capacity_gives_its_messages_back_and_others_pass(backend):
     inbox = backend.inbox()
     for number in range(30):
         inbox.put([record("broken", str(number), event=KILOBYTE, received_at=backend.clock())])
     outbox = backend.outbox()
 
-    def broken(site: str) -> int:
-        return 0 if site == "broken" else 16
-
-    assert outbox.take(broken) == []
+    assert receive(outbox, {"fine": 16}) == []
     backend.pass_time(6)
     outbox.tidy()
-    assert outbox._held.messages == {}
+    assert outbox._in_flight.messages == {}
     assert int(backend.attributes()["ApproximateNumberOfMessagesNotVisible"]) == 30
     inbox.put([record("fine", event_id="fine")])
-    assert ids(outbox.take(broken)) == ["fine"]
+    assert ids(receive(outbox, {"fine": 16})) == ["fine"]
     backend.pass_time(11)
     assert len(drain(outbox)) == 30  # mended
 
@@ -268,10 +263,10 @@ def test_an_outage_of_twelve_days_stays_below_the_redrive_count(backend):
     assert 100 < receipts < admin.RECEIVES / 2
 
 
-def test_what_is_past_its_age_is_handed_out_whatever_room_there_is(backend):
+def test_what_is_past_its_age_is_received_whatever_capacity_there_is(backend):
     backend.inbox().put([record(event_id="old", received_at=backend.clock() - 100), record()])
     outbox = backend.outbox(max_age=99)
-    assert ids(outbox.take(lambda _: 0)) == ["old"]
+    assert ids(receive(outbox, 0)) == ["old"]
 
 
 def test_at_the_end_what_is_not_settled_is_given_back_at_once(backend):
@@ -279,16 +274,16 @@ def test_at_the_end_what_is_not_settled_is_given_back_at_once(backend):
     for number in range(15):
         inbox.put([record(session_id=str(number))])
     outbox = backend.outbox()
-    taken = outbox.take(lambda _: 5)
+    taken = receive(outbox, 5)
     outbox.settle(taken[:2], [], [])
     outbox.close()
-    assert len(take_all(backend.outbox())) == 13
+    assert len(receive_all(backend.outbox())) == 13
 
 
 def test_an_end_without_sqs_raises_nothing(backend, proxied):
     backend.inbox().put([record()])
     outbox = backend.outbox()
-    outbox.take(everywhere)
+    receive(outbox)
     proxied.fault = "cut"
     outbox.close()
 
@@ -298,8 +293,8 @@ def test_only_so_much_is_received_ahead(backend):
     for _ in range(30):
         inbox.put([record(session_id=f"s-{n}") for n in range(100)])
     outbox = backend.outbox()
-    outbox.take(lambda _: 0)
-    assert 1000 <= outbox._held.waiting <= 2000
+    receive(outbox, 0)
+    assert 1000 <= outbox._in_flight.waiting <= 2000
 
 
 FOREIGN = [
@@ -314,7 +309,7 @@ def test_messages_that_are_not_ours_are_counted_and_left_to_the_redrive_policy(b
     backend.inbox().put([record(event_id="ours")])
     outbox = backend.outbox()
     assert ids(drain(outbox)) == ["ours"]
-    assert outbox.foreign == len(FOREIGN)
+    assert outbox.unknown_messages == len(FOREIGN)
     with pytest.raises(QueueUnavailable, match=r"not a message of ours|not JSON"):
         outbox.tidy()
     assert backend.messages() == len(FOREIGN)
@@ -326,7 +321,7 @@ def test_messages_that_are_not_ours_are_counted_and_left_to_the_redrive_policy(b
 def test_a_dead_letter_bears_its_reason_as_attributes(backend):
     backend.inbox().put([record()])
     outbox = backend.outbox()
-    [item] = outbox.take(everywhere)
+    [item] = receive(outbox)
     outbox.settle([], [Rejection(item, "refused", "Invalid \u0000 item", 3)], [])
     [message] = Queue(backend.dead_url).call("receive_message", MessageAttributeNames=["All"])[
         "Messages"
@@ -337,28 +332,28 @@ def test_a_dead_letter_bears_its_reason_as_attributes(backend):
     }  # fmt: skip
 
 
-def test_an_event_that_can_not_be_buried_is_kept_and_tried_again(backend):
+def test_an_event_that_can_not_be_rejected_is_kept_and_tried_again(backend):
     Queue(backend.url).call("set_queue_attributes", Attributes={"RedrivePolicy": ""})
     backend.inbox().put([record(event_id="poison"), record(session_id="s-2")])
     outbox = backend.outbox()
-    poison, other = outbox.take(everywhere)
+    poison, other = receive(outbox)
     outbox.settle([other], [Rejection(poison, "refused", "no", 1)], [])
     with pytest.raises(QueueUnavailable) as trouble:
         outbox.tidy()
     assert trouble.value.reason == "sqs_no_dead_letters"
     backend.pass_time(61)
-    assert ids(outbox.take(everywhere)) == ["poison"]
+    assert ids(receive(outbox)) == ["poison"]
 
 
-def _buried(backend: SqsBackend, count: int) -> None:
+def _reject(backend: SqsBackend, count: int) -> None:
     backend.inbox().put([record(session_id=f"s-{n}", event_id=f"e-{n}") for n in range(count)])
     outbox = backend.outbox()
-    burials = [Rejection(item, "refused", "no", 1) for item in take_all(outbox)]
-    outbox.settle([], burials, [])
+    rejections = [Rejection(item, "refused", "no", 1) for item in receive_all(outbox)]
+    outbox.settle([], rejections, [])
 
 
 def test_dead_letters_are_listed_again_and_again(backend):
-    _buried(backend, 25)
+    _reject(backend, 25)
     for _ in range(3):
         assert sorted(ids(one.record for one in backend.dead())) == sorted(
             f"e-{n}" for n in range(25)
@@ -366,7 +361,7 @@ def test_dead_letters_are_listed_again_and_again(backend):
 
 
 def test_replayed_letters_are_in_the_queue_and_purged_ones_nowhere(backend):
-    _buried(backend, 25)
+    _reject(backend, 25)
     letters = backend.dead_letters()
     for number, letter in enumerate(letters.list()):
         if number % 2:
@@ -377,8 +372,8 @@ def test_replayed_letters_are_in_the_queue_and_purged_ones_nowhere(backend):
     assert len(drain(backend.outbox())) == 13
 
 
-def test_what_is_buried_again_during_a_replay_is_not_replayed_for_ever(backend):
-    _buried(backend, 3)
+def test_what_is_rejected_again_during_a_replay_is_not_replayed_for_ever(backend):
+    _reject(backend, 3)
     letters = backend.dead_letters()
     backend.pass_time(3)
     for count, letter in enumerate(letters.list()):
@@ -386,7 +381,7 @@ def test_what_is_buried_again_during_a_replay_is_not_replayed_for_ever(backend):
         letters.replay([(letter, letter.record)])
         backend.pass_time(10)
         outbox = backend.outbox()
-        outbox.settle([], [Rejection(one, "refused", "no", 1) for one in take_all(outbox)], [])
+        outbox.settle([], [Rejection(one, "refused", "no", 1) for one in receive_all(outbox)], [])
     assert len(backend.dead()) == 3
 
 
@@ -418,7 +413,7 @@ def test_forget_and_trace_know_the_dead_letters_and_say_that_the_rest_can_not_be
         one = record(user_id=user, event_id=f"e-{number}", event=sent)
         backend.inbox().put([one])
     outbox = backend.outbox()
-    outbox.settle([], [Rejection(item, "refused", "no", 1) for item in take_all(outbox)], [])
+    outbox.settle([], [Rejection(item, "refused", "no", 1) for item in receive_all(outbox)], [])
     for name, value in {**environ, "GATEWAY_QUEUE": backend.url}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)  # the trail's place
@@ -446,12 +441,12 @@ def test_the_queue_is_made_with_sane_settings_and_again_does_no_harm(backend):
 
 
 def test_the_status_is_about_messages_and_null_where_sqs_does_not_say(backend):
-    _buried(backend, 2)
+    _reject(backend, 2)
     inbox = backend.inbox()
     for _ in range(3):
         inbox.put([record()])
     assert admin.status(backend.url, None) == Status(3, 0, 2, None)
-    backend.outbox().take(everywhere)
+    receive(backend.outbox())
     assert admin.status(backend.url, backend.dead_url) == Status(0, 3, 2, None)
     Queue(backend.url).call("set_queue_attributes", Attributes={"RedrivePolicy": ""})
     assert admin.status(backend.url, None).dead is None
@@ -514,11 +509,8 @@ def test_contradictions_stop_the_start(environ, change):
 
 
 def test_a_loop_that_is_stuck_is_not_healthy():
-    clock = contract.Clock()
-    pulse = instrumentation.Heartbeat(MemoryQueue(), lambda _: None, EventHistory(), clock)
-    assert pulse.health()[0] == 200  # it waits for its turn
-    pulse.report(ForwarderStatus(clock(), 3, {"shop": "throttled"}))
-    assert pulse.health()[0] == 200
-    clock.now += 11
-    status, said = pulse.health()
-    assert (status, said["status"], said["in_flight"]) == (503, "stuck", 3)
+    assert health(None, 0.0)[0] == 200  # it waits for its turn
+    status = ForwarderStatus(0.0, 3, {"shop": "throttled"})
+    assert health(status, 1.0)[0] == 200
+    code, body = health(status, 11.0)
+    assert (code, body["status"], body["in_flight"]) == (503, "stuck", 3)

@@ -59,27 +59,27 @@ def test_retry_after_is_honoured_up_to_a_minute(pace, asked, least):
 
 
 def test_a_site_begins_with_one_session_and_has_its_full_room_once_that_is_accepted(pace):
-    assert pace.room(0.0) == 1
+    assert pace.capacity(0.0) == 1
     pace.in_flight = 1
-    assert pace.room(0.0) <= 0
+    assert pace.capacity(0.0) <= 0
     pace.in_flight = 0
     pace.success(0.1, 0.2)
-    assert pace.room(0.3) == 16
+    assert pace.capacity(0.3) == 16
 
 
 def test_there_is_room_until_something_fails_and_then_for_one_to_try(pace):
     pace.success(-2.0, -1.0)
-    assert pace.room(0.0) == 16
+    assert pace.capacity(0.0) == 16
     pace.in_flight = 5
-    assert pace.room(0.0) == 11
+    assert pace.capacity(0.0) == 11
     pace.in_flight = 0
     pace.failure(Retry("throttled", "", 3.0), 0.0, 0.0)
-    assert pace.room(pace.wait_until - 0.001) == 0
-    assert pace.room(pace.wait_until + 0.001) == 1
+    assert pace.capacity(pace.wait_until - 0.001) == 0
+    assert pace.capacity(pace.wait_until + 0.001) == 1
     pace.in_flight = 1
-    assert pace.room(pace.wait_until + 0.001) <= 0
+    assert pace.capacity(pace.wait_until + 0.001) <= 0
     pace.success(pace.wait_until + 0.1, pace.wait_until + 0.2)
-    assert pace.room(pace.wait_until + 0.3) == 15
+    assert pace.capacity(pace.wait_until + 0.3) == 15
 
 
 def test_a_volley_counts_once(pace):
@@ -92,10 +92,10 @@ def test_a_volley_counts_once(pace):
 def test_a_success_from_before_the_failure_does_not_end_the_back_off(pace):
     pace.failure(Retry("throttled", "", 30.0), 1.0, 2.0)
     pace.success(1.5, 2.5)
-    assert pace.room(3.0) == 0
+    assert pace.capacity(3.0) == 0
     assert pace.trouble
     pace.success(40.0, 40.1)
-    assert pace.room(40.2) == 16
+    assert pace.capacity(40.2) == 16
     assert pace.trouble is None
 
 
@@ -188,17 +188,17 @@ def test_suspects_are_not_remembered_without_bound(pace):
 
 def test_calls_are_spread_evenly_when_they_would_pass_the_cap():
     pace = SiteThrottle(16, calls_per_second=100.0)
-    waited = [pace.turn(5.0) for _ in range(5)]
+    waited = [pace.reserve(5.0) for _ in range(5)]
     assert waited == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04])
-    assert pace.turn(5.05) == pytest.approx(0.0)
+    assert pace.reserve(5.05) == pytest.approx(0.0)
 
 
 def test_time_without_calls_saves_up_no_volley():
     pace = SiteThrottle(16, calls_per_second=10.0)
-    pace.turn(0.0)
-    waited = [pace.turn(1000.0) for _ in range(3)]
+    pace.reserve(0.0)
+    waited = [pace.reserve(1000.0) for _ in range(3)]
     assert [after - before for before, after in pairwise(waited)] == pytest.approx([0.1, 0.1])
 
 
 def test_without_a_cap_nobody_waits(pace):
-    assert [pace.turn(1.0) for _ in range(1000)] == [0.0] * 1000
+    assert [pace.reserve(1.0) for _ in range(1000)] == [0.0] * 1000

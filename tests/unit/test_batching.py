@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.forwarder.batching import CALL_EVENTS, Call, bisect, group_by_session, split_into_calls
+from gateway.forwarder.batching import CALL_EVENTS, Call, bisect, split_into_calls
 from gateway.queues import Delivery
 from tests.helpers.queue_contract import record
 
@@ -20,7 +20,7 @@ WHO = st.tuples(
 )
 
 
-def taken(*who: tuple[str, str, str | None]) -> list[Delivery]:
+def deliveries(*who: tuple[str, str, str | None]) -> list[Delivery]:
     """Records of these sites, sessions and users, numbered from 0."""
     return [
         Delivery(number, record(site, session, user_id=user, event_id=str(number)), 0)
@@ -30,11 +30,11 @@ def taken(*who: tuple[str, str, str | None]) -> list[Delivery]:
 
 def of(users: str) -> list[Delivery]:
     """A session's records, by a letter for each one's user; `-` is nobody."""
-    return taken(*[("shop", "s-1", None if user == "-" else user) for user in users])
+    return deliveries(*[("shop", "s-1", None if user == "-" else user) for user in users])
 
 
 def handles(call: Call) -> list[int]:
-    return [item.handle for item in call.taken]
+    return [item.handle for item in call.deliveries]
 
 
 @pytest.mark.parametrize(
@@ -53,34 +53,26 @@ def handles(call: Call) -> list[int]:
 )
 def test_a_session_makes_calls_of_ten_and_a_new_one_where_the_user_changes(users, wanted):
     made = list(split_into_calls(of(users)))
-    assert [len(call.taken) for call in made] == wanted
+    assert [len(call.deliveries) for call in made] == wanted
     assert [*chain(*map(handles, made))] == list(range(len(users)))
 
 
 def test_a_call_says_whose_it_is():
-    [anonymous, known] = split_into_calls(taken(("media", "s-7", None), ("media", "s-7", "u-1")))
+    [anonymous, known] = split_into_calls(
+        deliveries(("media", "s-7", None), ("media", "s-7", "u-1"))
+    )
     assert anonymous[:3] == ("media", "s-7", None)
     assert known[:3] == ("media", "s-7", "u-1")
 
 
-def test_runs_are_sessions_in_order_and_sites_do_not_share_them():
-    mixed = taken(
-        ("shop", "a", None), ("media", "a", None), ("shop", "b", None), ("shop", "a", "u")
-    )
-    assert [[item.handle for item in run] for run in group_by_session(mixed)] == [[0, 3], [1], [2]]
-
-
-@given(st.lists(WHO, max_size=80))
-def test_whatever_is_taken_is_sent_once_in_its_sessions_order(who):
-    items = taken(*who)
-    made = [call for run in group_by_session(items) for call in split_into_calls(run)]
-    assert sorted(chain(*map(handles, made))) == list(range(len(items)))
-    for call in made:
-        assert 1 <= len(call.taken) <= CALL_EVENTS
-        assert {item.record[:3] for item in call.taken} == {call[:3]}
-    for session in {item.record[:2] for item in items}:
-        sent = [handle for call in made if call[:2] == session for handle in handles(call)]
-        assert sent == [item.handle for item in items if item.record[:2] == session]
+@given(st.text("-uv", max_size=80))
+def test_every_event_of_a_batch_is_sent_once_in_order_with_its_user(users):
+    batch = of(users)
+    calls = list(split_into_calls(batch))
+    assert [*chain(*map(handles, calls))] == [delivery.handle for delivery in batch]
+    for call in calls:
+        assert 1 <= len(call.deliveries) <= CALL_EVENTS
+        assert {delivery.record[:3] for delivery in call.deliveries} == {call[:3]}
 
 
 @pytest.mark.parametrize("size", range(2, 11))
@@ -88,7 +80,7 @@ def test_halves_are_the_call_in_two_parts_neither_empty_the_earlier_first(size):
     [call] = split_into_calls(of("u" * size))
     first, second = bisect(call)
     assert handles(first) + handles(second) == handles(call)
-    assert abs(len(first.taken) - len(second.taken)) <= 1
+    assert abs(len(first.deliveries) - len(second.deliveries)) <= 1
     assert first[:3] == second[:3] == call[:3]
 
 
@@ -103,7 +95,7 @@ def test_halving_finds_one_guilty_event_in_few_calls(size):
 def _search(call: Call, guilty: set[int]) -> list[Sequence[int]]:
     """The calls made until each guilty event stands alone."""
     sent: list[Sequence[int]] = [handles(call)]
-    if guilty.intersection(sent[0]) and len(call.taken) > 1:
+    if guilty.intersection(sent[0]) and len(call.deliveries) > 1:
         for half in bisect(call):
             sent += _search(half, guilty)
     return sent

@@ -43,7 +43,7 @@ class TestMemory(
     contract.QueueContract,
     contract.SettlesForGood,
     contract.OrderInSessions,
-    contract.OneRunOfASession,
+    contract.OneBatchOfASession,
     contract.SitesApart,
 ):
     pass

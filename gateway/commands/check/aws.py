@@ -70,7 +70,7 @@ REMEDIES = {
 
 def findings(settings: Settings, *, send_test: bool) -> Iterator[Finding]:
     """Yield findings on each site's region and credentials, and on a test event if asked for."""
-    personalize = Personalize(settings.sites)
+    personalize = Personalize(settings)
     for site in settings.sites.values():
         found = _region(site), _credentials(site)
         yield from found

@@ -1,8 +1,8 @@
-"""The trail: what became of each event lately, for the inspector and `trace`.
+"""The event history: what became of each event lately, for the inspector and `trace`.
 
-A SQLite file beside the queue, which web workers and forwarder write and `reader` reads. It is no
-part of the promise: it keeps an hour or some megabytes, is written in batches off everybody's way,
-and what can't be written is counted and lost.
+A SQLite file beside the queue. Web workers and forwarder write it, `reader` reads it. It is no
+part of the promise: it keeps an hour or some megabytes, is written in batches by a thread of its
+own, and what can't be written is counted and lost.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from gateway.settings import Settings
 
 
 class EventHistory:
-    """Remembers nothing: where nobody may look."""
+    """A history that keeps nothing, for when nobody may look at it."""
 
-    def note(self, make: Callable[..., Iterable[Row]], *arguments: object) -> None:
-        """Remember what `make(*arguments)` will say, in a moment. Raises nothing, never waits."""
+    def record(self, make: Callable[..., Iterable[Row]], *arguments: object) -> None:
+        """Write the rows that `make(*arguments)` returns, later. Never raises, never waits."""
 
 
 def open_history(settings: Settings, path: Path) -> EventHistory:
-    """The trail, which is written where somebody may look at it."""
+    """Return the history; without an admin token nobody may look at it, so it keeps nothing."""
     if settings.admin_token is None:
         return EventHistory()
     from gateway.observability.history.writer import HistoryWriter

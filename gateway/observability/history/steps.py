@@ -1,4 +1,4 @@
-"""The steps of an event's life, as rows of the trail. They are made off the request's path."""
+"""The steps of an event's life, as rows of the event history."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Request(NamedTuple):
 
 
 class Depth(NamedTuple):
-    """What waits in the queue, and the age of the oldest."""
+    """The number of queued events, and the age of the oldest."""
 
     at: float
     queued: int
@@ -58,7 +58,7 @@ Row = Step | Request | Depth
 
 
 def stored(records: Sequence[Record], new: Sequence[bool], at: float) -> Iterator[Step]:
-    """Events that are durable now, but for those that were stored before."""
+    """Yield the step of each event that was stored, or dropped as a duplicate."""
     for record, is_new in zip(records, new, strict=True):
         if is_new:
             yield _step(record, at, "queued", since=record.received_at)
@@ -74,7 +74,7 @@ def refused(
     at: float,
     step: str = "refused",
 ) -> Iterator[Step]:
-    """Events as they came, each with the message that says why it is not stored."""
+    """Yield the step of each refused event, as received, with the message that says why."""
     for received, message in events:
         members = received if isinstance(received, dict) else {}
         yield Step(
@@ -91,34 +91,34 @@ def refused(
         )
 
 
-def sent(request: Request, taken: Sequence[Delivery]) -> Iterator[Row]:
-    """A PutEvents request goes out."""
+def sent(request: Request, deliveries: Sequence[Delivery]) -> Iterator[Row]:
+    """Yield a PutEvents request that is being sent, and its events' steps."""
     yield request
-    for item in taken:
-        record = item.record
+    for delivery in deliveries:
+        record = delivery.record
         yield _step(record, request.at, "sent", since=record.received_at, request=request.id)
 
 
-def answered(request: Request, taken: Sequence[Delivery]) -> Iterator[Row]:
-    """It was answered, or failed: then its events wait for another."""
+def answered(request: Request, deliveries: Sequence[Delivery]) -> Iterator[Row]:
+    """Yield a request that was answered or failed, and its events' steps."""
     yield request
     at, delivered = request.at + (request.seconds or 0.0), request.outcome == "accepted"
-    for item in taken:
+    for delivery in deliveries:
         if delivered:
-            yield _step(item.record, at, "delivered", request=request.id)
+            yield _step(delivery.record, at, "delivered", request=request.id)
         else:
             why = {"reason": request.outcome, "message": request.message}
-            yield _step(item.record, at, "waiting", request=request.id, **why)
+            yield _step(delivery.record, at, "waiting", request=request.id, **why)
 
 
-def buried(burials: Sequence[Rejection], at: float) -> Iterator[Step]:
-    """Events that became dead letters."""
-    for taken, reason, message, _ in burials:
-        yield _step(taken.record, at, "dead", reason=reason, message=message)
+def dead(rejections: Sequence[Rejection], at: float) -> Iterator[Step]:
+    """Yield the step of each event that became a dead letter."""
+    for delivery, reason, message, _ in rejections:
+        yield _step(delivery.record, at, "dead", reason=reason, message=message)
 
 
 def depth(queue: QueueBackend, at: float) -> Iterator[Depth]:
-    """What waits in the queue."""
+    """Yield how much waits in the queue."""
     status = queue.status()
     yield Depth(at, status.queued, status.oldest_seconds or 0.0)
 
@@ -129,12 +129,12 @@ def _step(record: Record, at: float, step: str, **more: Any) -> Step:
 
 
 def _id(value: Any) -> str:
-    """What a caller gave for an ID, if it can be one; an eventId that is none finds nothing."""
+    """Return an ID as received, or an empty text if it can't be an ID."""
     return storable(value[:LONGEST]) if isinstance(value, str) else ""
 
 
 def _payload(received: Any) -> str:
-    """An event's JSON text, if it is not too long and SQLite can read it."""
+    """Return an event's JSON text, or {} if it is too long or SQLite can't read it."""
     try:
         text = dumps(received, ensure_ascii=False, allow_nan=False)
         text.encode()

@@ -54,9 +54,9 @@ class HistoryWriter(EventHistory):
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None  # not before a note: servers fork till then
         self._trimmed = 0.0
-        self._repeats = RateLimitedLogger(log)
+        self._logger = RateLimitedLogger(log)
 
-    def note(self, make: Callable[..., Iterable[Row]], *arguments: object) -> None:
+    def record(self, make: Callable[..., Iterable[Row]], *arguments: object) -> None:
         if len(self._notes) >= WAITING:
             metrics.HISTORY_LOST.inc()
             return
@@ -80,18 +80,18 @@ class HistoryWriter(EventHistory):
             lost, error = run_in_threadpool(self._write)
             metrics.HISTORY_LOST.inc(lost)
             if lost and error is not None:
-                self._repeats.say(Reason.TRAIL_LOST, f"{lost} steps: {error}", "the inspector")
+                self._logger.warning(Reason.TRAIL_LOST, f"{lost} steps: {error}", "the inspector")
 
     def _write(self) -> tuple[int, Exception | None]:
         """Write what has been noted and trim the file; return how much is lost, and why."""
         rows, lost = self._rows()
         try:
             with history_file.opened(self._path) as db:
-                has_room = self._free_bytes() >= self._reserve
+                has_capacity = self._free_bytes() >= self._reserve
                 self._trim(
-                    db, history_file.KEEP_BYTES if has_room else history_file.KEEP_BYTES // 4
+                    db, history_file.KEEP_BYTES if has_capacity else history_file.KEEP_BYTES // 4
                 )
-                if rows and not has_room:
+                if rows and not has_capacity:
                     raise OSError(f"less than {self._reserve} bytes of disk free")
                 while rows:
                     with history_file.transaction(db):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder checkpoints it
 VACUUM_PAGES = 256
 # The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
 SAME_EVENT = "id = ? AND event_id = ?"
-BURY = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
+INSERT_DEAD_LETTER = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
            SELECT {COLUMNS}, checksum, ?, ?, ?, ? FROM queue WHERE {SAME_EVENT}"""
 SELECT_AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
 SELECT_BY_IDS = f"""SELECT id, attempts, checksum, {COLUMNS} FROM queue
@@ -42,9 +42,11 @@ SITES = """WITH RECURSIVE hop(site) AS (
 class SqliteOutbox:
     """The forwarder end; its holder has the ForwarderLock.
 
-    A session is taken whole runs at a time, and not again before all that was taken of it is
-    settled: so its order holds, and calls fill up by themselves when there is a backlog.
+    A session's records are handed out in batches, the next one when the last one is settled: so
+    its order holds, and calls fill up by themselves when there is a backlog.
     """
+
+    unknown_messages = 0
 
     def __init__(
         self,
@@ -60,61 +62,63 @@ class SqliteOutbox:
         self._dedupe_seconds = dedupe_seconds
         self._now = now
         self._log_size = 0  # when last tidied
-        self._opening = 0  # of the file, which the lines are about
-        self._lines = SessionScheduler(clock)
+        self._opening = 0  # of the file, whose records are scheduled
+        self._scheduler = SessionScheduler(clock)
 
-    def take(
-        self,
-        room: Callable[[str], int],
-        newest_first: Callable[[str], bool] = lambda _site: False,
-    ) -> list[Delivery]:
-        """Return records of up to `room(site)` sessions of each site, see Outbox."""
-        taken: list[Delivery] = []
-        self._lines.wake()
+    def sites(self) -> list[str]:
+        """Return the sites whose records wait."""
+        self._scheduler.wake()
         self._ballast.throw()
+        with self._database.reading() as db:
+            sites = [site for (site,) in db.execute(SITES)]
+        if any(printable(site) != site for site in sites):
+            raise QueueUnavailable(Reason.DAMAGED, "the index of sites is not readable")
+        return sites
+
+    def receive(self, site: str, capacity: int, *, newest: bool = False) -> list[list[Delivery]]:
+        """Return up to `capacity` batches, each of another session, see Outbox."""
+        batches: list[list[Delivery]] = []
+        if capacity <= 0:
+            return batches
         try:
             with self._database.reading() as db:
                 self._follow_file()
-                for (site,) in db.execute(SITES).fetchall():
-                    if printable(site) != site:
-                        raise QueueUnavailable(Reason.DAMAGED, "the index of sites is not readable")
-                    if (runs := room(site)) > 0:
-                        self._look_ahead(db, site)
-                    for _ in range(runs):
-                        run = self._run(db, site, newest=newest_first(site))
-                        taken += run
-                        if not run:
-                            break
-        except BaseException:  # nobody has got what was taken so far: it waits again
-            for item in taken:
-                self._lines.give_back(item, 0.0)
+                self._look_ahead(db, site)
+                while len(batches) < capacity:
+                    if not (batch := self._next_batch(db, site, newest=newest)):
+                        break
+                    batches.append(batch)
+        except BaseException:  # the caller gets none of these batches: they wait again
+            for delivery in chain.from_iterable(batches):
+                self._scheduler.release(delivery, 0.0)
             raise
-        return taken
+        return batches
 
     def settle(
-        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
+        self, acked: Sequence[Delivery], rejected: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
-        """Forget what is delivered, make dead letters, give back the rest: all or nothing."""
+        """Delete the acked, make dead letters of the rejected, release the rest: all or nothing."""
         died_at = self._now()
         self._ballast.throw()
         self._database.checkpoint(CHECKPOINT_BYTES)  # makes the room that this takes
         with self._database.transaction() as db:
-            for burial in buried:
-                taken, reason, message, attempts = burial
-                if taken.is_damaged:
-                    _bury_damaged(db, burial, died_at)
+            for rejection in rejected:
+                delivery, reason, message, attempts = rejection
+                if delivery.is_damaged:
+                    _reject_damaged(db, rejection, died_at)
                 else:
-                    db.execute(BURY, (reason, message, attempts, died_at, *_key(taken)))
-            gone = [*acked, *(burial.taken for burial in buried)]
+                    row = (reason, message, attempts, died_at, *_key(delivery))
+                    db.execute(INSERT_DEAD_LETTER, row)
+            gone = [*acked, *(rejection.delivery for rejection in rejected)]
             db.executemany(f"DELETE FROM queue WHERE {SAME_EVENT}", map(_key, gone))
             db.executemany(
                 f"UPDATE queue SET attempts = attempts + ? WHERE {SAME_EVENT}",
-                [(release.attempts, *_key(release.taken)) for release in released],
+                [(release.attempts, *_key(release.delivery)) for release in released],
             )
-        for item in gone:
-            self._lines.settle(item)
+        for delivery in gone:
+            self._scheduler.settle(delivery)
         for release in released:
-            self._lines.give_back(release.taken, release.delay)
+            self._scheduler.release(release.delivery, release.delay)
 
     def oldest_at(self) -> float | None:
         """When what waits longest was received, which is what came first."""
@@ -162,38 +166,38 @@ class SqliteOutbox:
         """Begin anew where the file was opened again: it may be another one."""
         if self._opening != self._database.openings:
             self._opening = self._database.openings
-            self._lines.restart()
+            self._scheduler.restart()
 
     def _look_ahead(self, db: sqlite3.Connection, site: str) -> None:
-        """Learn of a site's records that came meanwhile, or that there was no room for."""
+        """Learn of a site's records that came meanwhile, or that it had no room for."""
         for _ in range(PAGES):
-            cursor, sessions = self._lines.known(site)
+            cursor, sessions = self._scheduler.known(site)
             if sessions >= AHEAD:
                 return
             found = db.execute(SELECT_AFTER, (site, cursor, PAGE)).fetchall()
             handles = [cursor, *(handle for handle, _ in found)]
             if any(later <= earlier for earlier, later in pairwise(handles)):
                 raise QueueUnavailable(Reason.DAMAGED, f"the index of {site} is out of order")
-            self._lines.add(site, [(handle, printable(session)) for handle, session in found])
+            self._scheduler.add(site, [(handle, printable(session)) for handle, session in found])
             if len(found) < PAGE:
                 return
 
-    def _run(self, db: sqlite3.Connection, site: str, *, newest: bool) -> list[Delivery]:
-        """Take the oldest records of the next session; none if no session waits."""
-        while (waiting := self._lines.next(site, newest=newest)) is not None:
+    def _next_batch(self, db: sqlite3.Connection, site: str, *, newest: bool) -> list[Delivery]:
+        """Hand out the oldest records of the next session; none if no session waits."""
+        while (waiting := self._scheduler.next(site, newest=newest)) is not None:
             session_id, handles = waiting
             ids = [*handles, *[None] * (BATCH_RECORDS - len(handles))]
             rows = db.execute(SELECT_BY_IDS, ids).fetchall()
-            taken = (_taken(row, site, session_id) for row in rows)
-            run = [item for item in taken if _is_of(item, site, session_id)]
+            deliveries = [_delivery(row, site, session_id) for row in rows]
+            batch = [delivery for delivery in deliveries if _is_of(delivery, site, session_id)]
             # Not before they have been read, which may fail.
-            self._lines.take(site, len(run), newest=newest)
-            if run:
-                return run
+            self._scheduler.hand_out(site, session_id, len(batch))
+            if batch:
+                return batch
         return []
 
 
-def _taken(row: tuple[Any, ...], site: str, session_id: str) -> Delivery:
+def _delivery(row: tuple[Any, ...], site: str, session_id: str) -> Delivery:
     id_, attempts, checksum, *values = row
     record = Record(*values)
     if not is_whole(record, checksum):
@@ -202,25 +206,25 @@ def _taken(row: tuple[Any, ...], site: str, session_id: str) -> Delivery:
     return Delivery(id_, record, attempts if isinstance(attempts, int) else 0)
 
 
-def _is_of(item: Delivery, site: str, session_id: str) -> bool:
+def _is_of(delivery: Delivery, site: str, session_id: str) -> bool:
     """Return whether a record is the session's: handles may be of a file that was replaced."""
-    if item.record.site != site:
+    if delivery.record.site != site:
         raise QueueUnavailable(
             Reason.DAMAGED, f"the index of {site} names a record of another site"
         )
-    return item.record.session_id == session_id
+    return delivery.record.session_id == session_id
 
 
-def _bury_damaged(db: sqlite3.Connection, burial: Rejection, died_at: float) -> None:
+def _reject_damaged(db: sqlite3.Connection, rejection: Rejection, died_at: float) -> None:
     """Put what is left of a row among the dead letters, unless it is another one by now."""
-    handle = burial.taken.handle
+    handle = rejection.delivery.handle
     query = f"SELECT checksum, {COLUMNS} FROM queue WHERE id = ?"
     for checksum, *values in db.execute(query, (handle,)).fetchall():
         if not is_whole(found := Record(*values), checksum):
             letter = checked(damaged_copy(found))
-            db.execute(INSERT_DEAD, (*letter, burial.reason, burial.message, 0, died_at))
+            db.execute(INSERT_DEAD, (*letter, rejection.reason, rejection.message, 0, died_at))
             db.execute("DELETE FROM queue WHERE id = ?", (handle,))
 
 
-def _key(item: Delivery) -> tuple[int, str]:
-    return item.handle, item.record.event_id
+def _key(delivery: Delivery) -> tuple[int, str]:
+    return delivery.handle, delivery.record.event_id

@@ -49,7 +49,7 @@ class SqsQueue:
         receiver = Receiver(main, self._dead_letter_queue)
         outbox = SqsOutbox(main, receiver, max_age=self._max_age)
         if not once:
-            receiver.start(outbox.has_room, outbox.is_idle)
+            receiver.start(outbox.has_capacity, outbox.is_idle)
         return SqsLease(), outbox
 
     def open_dead_letters(self) -> SqsDeadLetters:

@@ -32,12 +32,12 @@ class DeadLetterWriter:
         self.url = url
         self._queue = None if url is None else Queue(url)
 
-    def bury(self, burials: Sequence[Rejection], now: float) -> list[QueueUnavailable | None]:
+    def store(self, rejections: Sequence[Rejection], now: float) -> list[QueueUnavailable | None]:
         """Store each; what went wrong with it, or None."""
         if self._queue is None:
             why = "no GATEWAY_DEAD_LETTER_QUEUE is set, and the queue has no redrive target"
-            return [QueueUnavailable(Reason.SQS_NO_DEAD_LETTERS, why)] * len(burials)
-        return send(self._queue, [_entry(burial, now) for burial in burials])
+            return [QueueUnavailable(Reason.SQS_NO_DEAD_LETTERS, why)] * len(rejections)
+        return send(self._queue, [_entry(rejection, now) for rejection in rejections])
 
 
 class SqsDeadLetters:
@@ -54,7 +54,7 @@ class SqsDeadLetters:
         self._left: dict[str, int] = {}
 
     def list(self) -> Iterator[DeadLetter]:
-        """All that are there now: not what is buried from now on, a replayed event, say."""
+        """All that are there now: not what is rejected from now on, a replayed event, say."""
         seen: set[str] = set()
         started = float("inf")
         try:
@@ -115,7 +115,7 @@ class SqsDeadLetters:
         )
 
     def _letters(self, message: Mapping[str, Any]) -> Iterator[DeadLetter]:
-        """A message's letters: one where we buried it, and one for each record where SQS did."""
+        """A message's letters: one where we rejected it, and one for each record where SQS did."""
         name, attributes = message["MessageId"], message.get("Attributes", {})
         try:
             records, members = message_format.read(message["Body"])
@@ -166,10 +166,10 @@ def _date(answer: Mapping[str, Any]) -> float:
     return parsedate_to_datetime(text).timestamp() + 1 if text else float("inf")
 
 
-def _entry(burial: Rejection, now: float) -> dict[str, Any]:
-    taken, reason, message, attempts = burial
+def _entry(rejection: Rejection, now: float) -> dict[str, Any]:
+    delivery, reason, message, attempts = rejection
     why = {"reason": reason, "message": message, "attempts": attempts, "died_at": now}
-    [chunk] = message_format.chunks([taken.record])
+    [chunk] = message_format.chunks([delivery.record])
     attributes = {"reason": reason, "message": message, "site": chunk.site}
     return {
         "MessageBody": message_format.body(chunk.site, chunk.rows, dead=why),

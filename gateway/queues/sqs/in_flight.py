@@ -6,7 +6,6 @@ Pure: it uses neither the clock nor SQS.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -26,7 +25,7 @@ class Message:
     open: dict[int, int]  # not settled: number → attempts
     waiting: set[int] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
-    due: dict[int, float] = field(default_factory=dict)  # delayed: number → when it may be taken
+    due: dict[int, float] = field(default_factory=dict)  # delayed: number → when it may be received
 
     @property
     def site(self) -> str:
@@ -44,8 +43,8 @@ class InFlight:
     def __init__(self) -> None:
         self.messages: dict[str, Message] = {}
         self.waiting = 0  # records
-        self._lines: dict[str, OrderedDict[str, deque[tuple[Message, int]]]] = {}
-        self._in_hand: dict[int, tuple[Message, int]] = {}
+        self._waiting: dict[str, OrderedDict[str, deque[tuple[Message, int]]]] = {}
+        self._handed_out: dict[int, tuple[Message, int]] = {}
         self._settled_before: OrderedDict[str, dict[int, int]] = OrderedDict()
 
     def add(self, message: Message) -> None:
@@ -58,53 +57,62 @@ class InFlight:
 
     def sites(self) -> list[str]:
         """Return the sites that have waiting records."""
-        return list(self._lines)
+        return list(self._waiting)
 
-    def take(self, site: str, sessions: int, *, newest: bool = False) -> list[Delivery]:
-        """Take records of that many of a site's sessions, those that wait longest first.
+    def receive(self, site: str, capacity: int, *, newest: bool = False) -> list[list[Delivery]]:
+        """Hand out a batch of each of `capacity` sessions, those that wait longest first.
 
-        With `newest`, those that wait shortest come first.
+        With `newest`, those with the latest records come first.
         """
-        line = self._lines.get(site, OrderedDict())
-        taken = []
-        ready = [*reversed(line)] if newest else [*line]
-        for session_id in ready[: max(0, sessions)]:
-            waiting = line.pop(session_id)
+        sessions = self._waiting.get(site, OrderedDict())
+        batches = []
+        ready = [*sessions]
+        if newest:
+            ready.sort(key=lambda name: _received_at(*sessions[name][-1]), reverse=True)
+        for session_id in ready[: max(0, capacity)]:
+            waiting = sessions.pop(session_id)
+            batch = []
             for _ in range(min(BATCH_RECORDS, len(waiting))):
                 message, number = waiting.popleft()
                 message.waiting.discard(number)
                 self.waiting -= 1
-                taken.append(self._hand_out(message, number))
+                batch.append(self._hand_out(message, number))
+            batches.append(batch)
             if waiting:
-                line[session_id] = waiting  # at the end
-        if not line:
-            self._lines.pop(site, None)
-        return taken
+                sessions[session_id] = waiting  # at the end
+        if not sessions:
+            self._waiting.pop(site, None)
+        return batches
 
-    def take_where(self, wanted: Callable[[Record], bool]) -> list[Delivery]:
-        """Take all waiting records that match, whatever capacity there is."""
-        taken = []
-        for message in list(self.messages.values()):
-            for number in sorted(message.waiting):
-                if wanted(message.records[number]):
-                    self._unwait(message, number)
-                    taken.append(self._hand_out(message, number))
-        return taken
+    def receive_older(self, site: str, received_before: float) -> list[list[Delivery]]:
+        """Hand out all records of a site received before then, in batches of one session."""
+        batches = []
+        for waiting in list(self._waiting.get(site, OrderedDict()).values()):
+            old = [
+                (message, number)
+                for message, number in waiting
+                if message.records[number].received_at < received_before
+            ]
+            for message, number in old:
+                self._unwait(message, number)
+            if old:
+                batches.append([self._hand_out(message, number) for message, number in old])
+        return batches
 
-    def ack(self, taken: Delivery) -> Message | None:
+    def ack(self, delivery: Delivery) -> Message | None:
         """Mark a record as delivered or dead; return its message if it is still held."""
-        message, number = self._in_hand.pop(taken.handle, (None, -1))
+        message, number = self._handed_out.pop(delivery.handle, (None, -1))
         if message is not None:
             message.sent.discard(number)
             message.open.pop(number, None)
         return message
 
-    def give_back(self, taken: Delivery, attempts: int, due: float | None) -> Message | None:
+    def release(self, delivery: Delivery, attempts: int, due: float | None) -> Message | None:
         """Let a record wait again, at once or when it is due; return its message if still held."""
-        message, number = self._in_hand.pop(taken.handle, (None, -1))
+        message, number = self._handed_out.pop(delivery.handle, (None, -1))
         if message is not None:
             message.sent.discard(number)
-            message.open[number] = taken.attempts + attempts
+            message.open[number] = delivery.attempts + attempts
             if due is None:
                 self._wait(message, number)
             else:
@@ -135,28 +143,32 @@ class InFlight:
 
     def _wait(self, message: Message, number: int) -> None:
         record = message.records[number]
-        line = self._lines.setdefault(record.site, OrderedDict())
-        line.setdefault(record.session_id, deque()).append((message, number))
+        sessions = self._waiting.setdefault(record.site, OrderedDict())
+        sessions.setdefault(record.session_id, deque()).append((message, number))
         message.waiting.add(number)
         self.waiting += 1
 
     def _unwait(self, message: Message, number: int) -> None:
-        """Remove a record from its session's line: linear, so only for delays and expiry."""
+        """Remove a record from its session's queue: linear, so only for delays and expiry."""
         record = message.records[number]
-        line = self._lines[record.site]
-        line[record.session_id].remove((message, number))
-        if not line[record.session_id]:
-            del line[record.session_id]
-        if not line:
-            del self._lines[record.site]
+        sessions = self._waiting[record.site]
+        sessions[record.session_id].remove((message, number))
+        if not sessions[record.session_id]:
+            del sessions[record.session_id]
+        if not sessions:
+            del self._waiting[record.site]
         message.waiting.discard(number)
         self.waiting -= 1
 
     def _hand_out(self, message: Message, number: int) -> Delivery:
         message.sent.add(number)
         handle = _handle(message.id, number)
-        self._in_hand[handle] = message, number
+        self._handed_out[handle] = message, number
         return Delivery(handle, message.records[number], message.open[number])
+
+
+def _received_at(message: Message, number: int) -> float:
+    return message.records[number].received_at
 
 
 def _handle(message_id: str, number: int) -> int:

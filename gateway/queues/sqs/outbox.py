@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gateway.queues import Delivery, QueueUnavailable, Record, Rejection, Release
+from gateway.queues import Delivery, QueueUnavailable, Rejection, Release
 from gateway.queues.sqs import dead_letters, message_format
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.in_flight import InFlight, Message
 from gateway.queues.sqs.receiver import Receiver
 from gateway.reasons import Reason
 
-WAITING = 1000  # records that wait for room here, from which no more are received
-HOLD_SECONDS = 5.0  # for which records of a site without room are held before they go back
+WAITING = 1000  # records that wait to be sent, from which no more are received
+HOLD_SECONDS = 5.0  # for which records of a site without capacity are held before they go back
 SHORTEST_DELAY, LONGEST_DELAY = 10.0, 3600.0  # seconds until such a message is received again
-UNBURIED_DELAY = 60.0  # seconds until an event is tried again whose dead letter can't be stored
+UNSTORED_DELAY = 60.0  # seconds until an event is tried again whose dead letter can't be stored
 ONCE_SECONDS = 2  # of the poll that finds the queue empty
 CLOSE_SECONDS = 2.0  # for polls to end, so that they don't receive what is given back
 AT_ONCE = 8  # batch calls
@@ -51,61 +51,57 @@ class SqsOutbox:
         self._max_age = max_age
         self._clock = clock
         self._now = now
-        self._held = InFlight()
+        self._in_flight = InFlight()
         self._done: dict[str, Message] = {}  # to be deleted
-        self._stalled: dict[str, float] = {}  # site → since when there is no room for it
-        self._looked_at = float("-inf")  # when the old were last looked for
+        self._stalled: dict[str, float] = {}  # site → since when it has no capacity
         self._dead: dead_letters.DeadLetterWriter | None = None
         self._trouble: QueueUnavailable | None = None
         self._threads = ThreadPoolExecutor(AT_ONCE, "sqs")
-        self.foreign = 0  # messages received that are not ours
+        self.unknown_messages = 0
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether more may be received."""
-        return self._held.waiting < WAITING and len(self._done) < WAITING
+        return self._in_flight.waiting < WAITING and len(self._done) < WAITING
 
     def is_idle(self) -> bool:
         """Whether nothing is held."""
-        return not self._held.messages and not self._done
+        return not self._in_flight.messages and not self._done
 
-    def take(
-        self,
-        room: Callable[[str], int],
-        newest_first: Callable[[str], bool] = lambda _site: False,
-    ) -> list[Delivery]:
-        """Return records of up to `room(site)` sessions of each site, and all that are too old."""
-        if not self._receiver.polls_by_itself and not self._held.waiting:
-            self._receiver.poll(0 if self._held.messages else ONCE_SECONDS)
+    def sites(self) -> list[str]:
+        """Return the sites whose records wait, after a look at what was received."""
+        if not self._receiver.polls_by_itself and not self._in_flight.waiting:
+            self._receiver.poll(0 if self._in_flight.messages else ONCE_SECONDS)
         self._absorb()
-        rooms = {site: room(site) for site in self._held.sites()}
-        taken = self._overdue()
-        for site, free in rooms.items():
-            if free > 0:
-                self._stalled.pop(site, None)
-                taken += self._held.take(site, free, newest=newest_first(site))
-            else:
-                self._stalled.setdefault(site, self._clock())
-        return taken
+        return self._in_flight.sites()
+
+    def receive(self, site: str, capacity: int, *, newest: bool = False) -> list[list[Delivery]]:
+        """Return up to `capacity` batches, see Outbox; without capacity, what is too old."""
+        if capacity > 0:
+            self._stalled.pop(site, None)
+            return self._in_flight.receive(site, capacity, newest=newest)
+        self._stalled.setdefault(site, self._clock())
+        return self._in_flight.receive_older(site, self._now() - self._max_age)
 
     def settle(
-        self, acked: Sequence[Delivery], buried: Sequence[Rejection], released: Sequence[Release]
+        self, acked: Sequence[Delivery], rejected: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
-        """Forget what is delivered, make dead letters, give back the rest.
+        """Delete the acked, make dead letters of the rejected, release the rest.
 
         Raises nothing: what SQS can't do now is done later, and `tidy` says what is wrong.
         """
-        touched = [self._held.ack(item) for item in acked]
-        for burial, failure in self._bury(buried):
+        touched = [self._in_flight.ack(delivery) for delivery in acked]
+        for rejection, failure in self._store_dead_letters(rejected):
+            delivery = rejection.delivery
             if failure is None:
-                touched.append(self._held.ack(burial.taken))
+                touched.append(self._in_flight.ack(delivery))
             else:
                 self._trouble = failure
-                attempts = burial.attempts - burial.taken.attempts
-                due = self._clock() + UNBURIED_DELAY
-                touched.append(self._held.give_back(burial.taken, attempts, due))
-        for taken, attempts, delay in released:
+                attempts = rejection.attempts - delivery.attempts
+                due = self._clock() + UNSTORED_DELAY
+                touched.append(self._in_flight.release(delivery, attempts, due))
+        for delivery, attempts, delay in released:
             due_at = self._clock() + delay if delay > 0 else None
-            touched.append(self._held.give_back(taken, attempts, due_at))
+            touched.append(self._in_flight.release(delivery, attempts, due_at))
         self._conclude({message.id: message for message in touched if message is not None})
 
     def oldest_at(self) -> None:
@@ -115,9 +111,9 @@ class SqsOutbox:
         """Put off when messages lapse, give back what waits too long. Raises QueueError."""
         now = self._clock()
         stalled = {site for site, since in self._stalled.items() if now - since >= HOLD_SECONDS}
-        parked = [m for m in self._held.messages.values() if m.waiting and m.site in stalled]
+        parked = [m for m in self._in_flight.messages.values() if m.waiting and m.site in stalled]
         for message in parked:
-            self._held.put_off(message, now + self._delay(message))
+            self._in_flight.put_off(message, now + self._delay(message))
         self._conclude({message.id: message for message in parked})
         self._delete()
         self._renew()
@@ -134,21 +130,21 @@ class SqsOutbox:
         self._receiver.stop(0.0 if self.is_idle() else CLOSE_SECONDS)
         self._absorb()
         self._delete()
-        self._change_visibility([(message, 0) for message in self._held.messages.values()])
+        self._change_visibility([(message, 0) for message in self._in_flight.messages.values()])
         self._threads.shutdown(wait=False)
 
     def _absorb(self) -> None:
         """Let wait what was received."""
         for lapses, received in self._receiver.arrived():
             name, receipt = received["MessageId"], received["ReceiptHandle"]
-            known = self._held.messages.get(name) or self._done.get(name)
+            known = self._in_flight.messages.get(name) or self._done.get(name)
             if known is not None:  # it lapsed: the newer receipt is the one that counts
                 known.receipt, known.lapses = receipt, lapses
                 continue
             try:
                 records, _ = message_format.read(received["Body"])
             except message_format.UnknownMessageFormat as error:
-                self.foreign += 1
+                self.unknown_messages += 1
                 log.debug("message %s: %s", name, error)
                 self._trouble = QueueUnavailable(Reason.SQS_FOREIGN, f"message {name}: {error}")
                 continue
@@ -157,49 +153,38 @@ class SqsOutbox:
                 continue
             calls = int(received.get("Attributes", {}).get("ApproximateReceiveCount", 1)) - 1
             attempts = dict.fromkeys(range(len(records)), calls)
-            self._held.add(Message(name, receipt, lapses, records, attempts))
+            self._in_flight.add(Message(name, receipt, lapses, records, attempts))
 
-    def _overdue(self) -> list[Delivery]:
-        """Once a second: what is past its age, for which the forwarder needs no room."""
-        if self._clock() - self._looked_at < 1:
-            return []
-        self._looked_at = self._clock()
-        oldest = self._now() - self._max_age
-
-        def is_old(record: Record) -> bool:
-            return record.received_at < oldest
-
-        return self._held.take_where(is_old)
-
-    def _bury(
-        self, burials: Sequence[Rejection]
+    def _store_dead_letters(
+        self, rejected: Sequence[Rejection]
     ) -> Iterable[tuple[Rejection, QueueUnavailable | None]]:
-        if not burials:
+        """Store dead letters; return what is wrong with each, or None."""
+        if not rejected:
             return []
         try:
             url = self._receiver.terms().dead_letters
         except QueueUnavailable as error:
-            return [(burial, error) for burial in burials]
+            return [(rejection, error) for rejection in rejected]
         if self._dead is None or self._dead.url != url:
             self._dead = dead_letters.DeadLetterWriter(url)
-        return zip(burials, self._dead.bury(burials, self._now()), strict=True)
+        return zip(rejected, self._dead.store(rejected, self._now()), strict=True)
 
     def _conclude(self, messages: Mapping[str, Message]) -> None:
         """Delete the messages of which nothing is left, give back those of which nothing moves."""
         back = []
         for message in messages.values():
             if not message.open:
-                self._held.forget(message)
+                self._in_flight.forget(message)
                 self._done[message.id] = message
             elif message.idle:
                 seconds = max(message.due.values()) - self._clock()
                 if seconds > 0:
                     back.append((message, math.ceil(seconds)))
                 else:
-                    self._held.let_wait(message)
+                    self._in_flight.let_wait(message)
         self._change_visibility(back)
         for message, _ in back:
-            self._held.forget(message)
+            self._in_flight.forget(message)
         self._delete()
 
     def _delay(self, message: Message) -> float:
@@ -224,7 +209,7 @@ class SqsOutbox:
                 self._trouble = failure
 
     def _renew(self) -> None:
-        held = [*self._held.messages.values(), *self._done.values()]
+        held = [*self._in_flight.messages.values(), *self._done.values()]
         if not held:
             return
         lease = self._receiver.terms().lease

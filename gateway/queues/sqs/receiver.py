@@ -65,7 +65,7 @@ def redrive_target(url: str, attributes: Mapping[str, str]) -> str | None:
 
 
 class Receiver:
-    """Fill the buffer while it has room. Its methods are for the forwarder's loop."""
+    """Fill the buffer while it has capacity. Its methods are for the forwarder's loop."""
 
     def __init__(
         self, main: Queue, dead_letters: str | None, clock: Callable[[], float] = time.monotonic
@@ -83,10 +83,10 @@ class Receiver:
         self._threads: list[threading.Thread] = []
         self.trouble: QueueUnavailable | None = None  # why nothing can be received
 
-    def start(self, has_room: Callable[[], bool], is_idle: Callable[[], bool]) -> None:
-        """Poll in a thread while `has_room()`, and in a second one while there is a backlog."""
+    def start(self, has_capacity: Callable[[], bool], is_idle: Callable[[], bool]) -> None:
+        """Poll in a thread while `has_capacity()`, and in a second one while there is a backlog."""
         for poll in (lambda: self._poll_always(is_idle), self._poll_backlog):
-            thread = threading.Thread(target=self._keep, args=[has_room, poll], daemon=True)
+            thread = threading.Thread(target=self._keep, args=[has_capacity, poll], daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -149,10 +149,10 @@ class Receiver:
         if self._backlog.wait(1) and self.poll(BUSY_POLL_SECONDS) < message_format.ENTRIES:
             self._backlog.clear()
 
-    def _keep(self, has_room: Callable[[], bool], poll: Callable[[], None]) -> None:
+    def _keep(self, has_capacity: Callable[[], bool], poll: Callable[[], None]) -> None:
         pause = 0.0
         while not self._stopped.wait(pause):
-            if not has_room():
+            if not has_capacity():
                 pause = 0.02
                 continue
             try:

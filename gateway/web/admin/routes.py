@@ -99,7 +99,7 @@ def _add_log_in_routes(routes: Blueprint, auth: AdminAuth) -> None:
         request.max_content_length = FORM_BYTES
         if not auth.is_token(request.form.get("token", ""), request):
             metrics.REQUESTS_REFUSED.labels(Reason.ADMIN_TOKEN).inc()
-            logger.say(Reason.ADMIN_TOKEN, "a log-in to /inspect with a wrong token")
+            logger.warning(Reason.ADMIN_TOKEN, "a log-in to /inspect with a wrong token")
             return _redirect("../inspect?wrong")
         response = _redirect("../inspect")
         auth.log_in(request, response)
