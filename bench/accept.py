@@ -77,8 +77,8 @@ def _late(gateway: Gateway, rate: float, seconds: float, known: list[str]) -> fl
         seconds,
         lambda number: beacon.request(known[number % len(known)], beacon.events(run, number)),
     )
-    assert {one.status for one in sent} == {204}
-    return percentile([(one.answered - one.due) * 1000 for one in sent], 0.99)
+    assert {request.status for request in sent} == {204}
+    return percentile([(request.answered - request.due) * 1000 for request in sent], 0.99)
 
 
 def _figures(count: int, runs: dict[tuple[int, str], list[Saturation]]) -> list[Figure]:

@@ -32,12 +32,12 @@ def fill(path: Path, count: int) -> None:
     """Queue so many."""
     inbox = SqliteInbox(path, max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
     waiting = records(count)
-    while some := list(islice(waiting, A_COMMIT)):
-        inbox.put(some)
+    while batch := list(islice(waiting, A_COMMIT)):
+        inbox.put(batch)
 
 
 def bound(count: int) -> int:
-    """The fewest calls possible: as many as there are sessions, none of which has more than ten."""
+    """Return the fewest calls possible: one a session, since none has more than ten events."""
     at_once = _at_once(count)
     crowds, rest = divmod(count, at_once * 10)
     return at_once * crowds + min(rest, at_once)

@@ -23,7 +23,7 @@ def events(run: str, number: int) -> list[dict[str, object]]:
 
 
 def request(cookie: str, event_list: list[dict[str, object]]) -> bytes:
-    """The whole of a request, head and body."""
+    """Return a whole request, head and body."""
     body = json.dumps({"trackingId": SITE, "eventList": event_list}, separators=(",", ":"))
     head = {
         "Host": "127.0.0.1",

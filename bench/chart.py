@@ -28,7 +28,7 @@ class Bar(NamedTuple):
 
     label: str
     share: Figure
-    said: str
+    text: str
 
 
 def bars(figures: Sequence[Figure]) -> list[Bar]:
@@ -73,7 +73,7 @@ def _row(bar: Bar, y: int) -> str:
 <line class="spread" x1="{low:.0f}" x2="{high:.0f}" y1="{y + 26}" y2="{y + 26}"/>
 <line class="goal" x1="{goal:.0f}" x2="{goal:.0f}" y1="{y + 2}" y2="{y + 26}"/>
 <text x="{LEFT + 8}" y="{y + 18}" style="fill:#fff;font-weight:600">{bar.share.median:.2f}</text>
-<text class="note" x="{LEFT + full + 8}" y="{y + 18}">{escape(bar.said)}</text>"""
+<text class="note" x="{LEFT + full + 8}" y="{y + 18}">{escape(bar.text)}</text>"""
 
 
 def _bounds(figure: Figure) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def measure(*, quick: bool) -> list[Figure]:
                 rate, made = _run(forward, aws, environ(Path(folder)))
                 ours.append(rate)
                 calls.append(made / bound(events))
-    share = [mine / theirs for mine, theirs in zip(ours, bare, strict=True)]
+    share = [rate / bare_rate for rate, bare_rate in zip(ours, bare, strict=True)]
     return [
         Figure("bare boto3 loop of full batches", "events/s", bare),
         Figure("forward", "events/s", ours),
@@ -43,11 +43,11 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 def _run(arguments: list[str], aws: Sink, settings: dict[str, str]) -> tuple[float, int]:
-    """Run a program that calls PutEvents; events a second as they came, and calls."""
+    """Run a program that calls PutEvents; events a second as they arrivals, and calls."""
     aws.arrivals()
     subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=aws_environ(aws.url) | settings, check=True
     )
-    came = aws.arrivals()
-    assert came["events"] == len(came["at"]), json.dumps(came)[:200]  # none twice
-    return came["events"] / came["seconds"], came["calls"]
+    arrivals = aws.arrivals()
+    assert arrivals["events"] == len(arrivals["at"]), json.dumps(arrivals)[:200]  # none twice
+    return arrivals["events"] / arrivals["seconds"], arrivals["calls"]

@@ -42,12 +42,12 @@ def measure(*, quick: bool) -> list[Figure]:
                     known[number % len(known)], beacon.events(run, number)
                 ),
             )
-            assert {one.status for one in sent} == {204}
+            assert {request.status for request in sent} == {204}
             _wait(arrived, aws, 2 * len(sent))
             took = [
-                (arrived[str(event["eventId"])] - one.answered) * 1000
-                for one in sent
-                for event in beacon.events(run, one.number)
+                (arrived[str(event["eventId"])] - request.answered) * 1000
+                for request in sent
+                for event in beacon.events(run, request.number)
             ]
             p50.append(percentile(took, 0.5))
             p99.append(percentile(took, 0.99))

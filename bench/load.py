@@ -71,11 +71,11 @@ def saturate(gateway: Gateway, cookies: Path, connections: int, seconds: float) 
 
 
 def steady(url: str, rate: float, seconds: float, request: Callable[[int], bytes]) -> list[Sent]:
-    """An open loop: each request has its time, whether or not earlier ones are answered.
+    """Send each request at its own time, whether or not earlier ones are answered: an open loop.
 
-    Arrivals are random (a Poisson process), as those of many visitors are. `request(number)` is
-    the whole of one, head and body. Latency counts from the time when a request was due, so that
-    a server that stalls is charged for all who would have come meanwhile.
+    Arrivals are random (a Poisson process), like those of many visitors. `request(number)` returns
+    a whole request, head and body. Latency counts from the time when a request was due, so a
+    server that stalls is charged for all requests that were due meanwhile.
     """
     return asyncio.run(_steady(url, rate, seconds, request))
 
@@ -83,16 +83,16 @@ def steady(url: str, rate: float, seconds: float, request: Callable[[int], bytes
 async def _steady(
     url: str, rate: float, seconds: float, request: Callable[[int], bytes]
 ) -> list[Sent]:
-    where = urlsplit(url)
-    assert where.hostname is not None
+    address = urlsplit(url)
+    assert address.hostname is not None
     loop = asyncio.get_running_loop()
     idle: deque[_Connection] = deque()
-    done: list[Sent] = []
+    answered: list[Sent] = []
     opening: set[asyncio.Task[None]] = set()
 
     async def fresh(number: int, due: float) -> None:
         made = await loop.create_connection(
-            lambda: _Connection(idle, done), where.hostname, where.port
+            lambda: _Connection(idle, answered), address.hostname, address.port
         )
         made[1].send(request(number), number, due)
 
@@ -109,18 +109,20 @@ async def _steady(
             task.add_done_callback(opening.discard)
         number += 1
     deadline = time.time() + 10
-    while len(done) < number and time.time() < deadline:
+    while len(answered) < number and time.time() < deadline:
         await asyncio.sleep(0.01)
-    assert len(done) == number, f"{number - len(done)} of {number} requests were never answered"
-    return done
+    assert len(answered) == number, (
+        f"{number - len(answered)} of {number} requests were never answered"
+    )
+    return answered
 
 
 class _Connection(asyncio.Protocol):
     """Sends one request at a time, whose answer has no body."""
 
-    def __init__(self, idle: deque[_Connection], done: list[Sent]) -> None:
+    def __init__(self, idle: deque[_Connection], answered: list[Sent]) -> None:
         self._idle = idle
-        self._done = done
+        self._answered = answered
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -135,11 +137,11 @@ class _Connection(asyncio.Protocol):
         self._head += data
         if self._head.endswith(b"\r\n\r\n"):
             status = int(self._head[9:12])
-            self._done.append(Sent(self._due, time.time(), status, self._number))
+            self._answered.append(Sent(self._due, time.time(), status, self._number))
             self._head = b""
             self._idle.append(self)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of them, 0 to 1, stays within."""
+    """Return the value that the given share (0 to 1) of the values does not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]

@@ -62,7 +62,7 @@ def fold(path: Path) -> None:
 
 
 def _worker_memory(folder: Path) -> float:
-    """The most that a web worker holds beside such a queue."""
+    """Return the most memory in MiB that a web worker uses with such a queue."""
     gateway = Gateway(folder, environ(folder), SimpleNamespace(url=NOWHERE))
     try:
         gateway.start()

@@ -41,7 +41,7 @@ class Sink:
         self.url = url
 
     def arrivals(self) -> dict[str, Any]:
-        """What came since this was last asked."""
+        """Return what arrived since the last call."""
         with urlopen(f"{self.url}/arrivals", timeout=10) as answer:
             return json.load(answer)
 
@@ -71,7 +71,7 @@ def answers(found: Sink) -> bool:
 
 
 def environ(folder: Path, **more: str) -> dict[str, str]:
-    """The configuration as shipped, with room for all that is sent."""
+    """Return the configuration as shipped, with a limit above all that is sent."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sites.toml").write_text(SITES)
     return {

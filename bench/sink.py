@@ -29,7 +29,7 @@ class Arrivals:
     def note(self, body: bytes) -> None:
         self.calls.append((time.time(), [found.decode() for found in EVENT_ID.findall(body)]))
 
-    def told(self) -> bytes:
+    def summary(self) -> bytes:
         calls, self.calls = self.calls, []
         return json.dumps(
             {
@@ -66,9 +66,9 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: bytes, body: bytes) -> None:
         if request.startswith(b"GET"):
-            told = self._arrivals.told()
-            head = ANSWER.replace(b"Length: 0", b"Length: %d" % len(told))
-            self._transport.write(head + told)
+            summary = self._arrivals.summary()
+            head = ANSWER.replace(b"Length: 0", b"Length: %d" % len(summary))
+            self._transport.write(head + summary)
         else:
             self._arrivals.note(body)
             asyncio.get_running_loop().call_later(self._delay, self._transport.write, ANSWER)

@@ -144,7 +144,7 @@ def costs(driver: WebDriver, url: str) -> dict[str, float]:
 
 @contextmanager
 def page() -> Iterator[str]:
-    """The address of the page."""
+    """Serve the page; yield its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"

@@ -27,7 +27,7 @@ BEACONS = 40  # for each connection
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Calls for each thousand beacons at several numbers of connections."""
+    """Count SQS calls per thousand beacons at several numbers of connections."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proxy = stack.enter_context(SqsProxy(stack.enter_context(moto_process())))

@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return put_events.main(arguments[1:])
     from gateway.queues import QueueError
 
-    if unreadable := [one for one in arguments if one.encode(errors="ignore").decode() != one]:
+    if unreadable := [
+        argument for argument in arguments if argument.encode(errors="ignore").decode() != argument
+    ]:
         return _failed(f"an argument is no text: {unreadable[0]}")
     options = _parser(arguments[:1]).parse_args(arguments)
     try:

@@ -210,8 +210,8 @@ class EnvironmentSchema(Schema):
 
 def server_settings(environ: Mapping[str, str]) -> tuple[int, int | None]:
     """Return PORT and WEB_CONCURRENCY, which gunicorn reads too; raise SettingsError."""
-    given = {name: environ[name] for name in GUNICORNS if name in environ}
-    values = load_or_raise(EnvironmentSchema(only=("port", "workers")), given, "the environment")
+    present = {name: environ[name] for name in GUNICORNS if name in environ}
+    values = load_or_raise(EnvironmentSchema(only=("port", "workers")), present, "the environment")
     return values["port"], values["workers"]
 
 

@@ -113,13 +113,13 @@ def parse_sites(text: str, path: Path) -> Mapping[str, Site]:
     return MappingProxyType(sites)
 
 
-def make_site(where: str, key: str, table: Any) -> Site:
+def make_site(source: str, key: str, table: Any) -> Site:
     """Return the site of a table. Raises SettingsError, whose message begins with `where`."""
     if not SITE_KEY.fullmatch(key):
-        raise SettingsError(f"{where}: a site's key is 1 to 64 letters, digits, '-' and '_'")
+        raise SettingsError(f"{source}: a site's key is 1 to 64 letters, digits, '-' and '_'")
     if not isinstance(table, dict):
-        raise SettingsError(f"{where}: not a table")
-    values = load_or_raise(SiteSchema(), table, where)
+        raise SettingsError(f"{source}: not a table")
+    values = load_or_raise(SiteSchema(), table, source)
     values["origins"] = tuple(values["origins"])
     values["event_types"] = frozenset(values["event_types"])
     return Site(key=key, **values)

@@ -16,23 +16,23 @@ class SettingsError(Exception):
         super().__init__(" ".join(message.splitlines()))  # a quoted TOML key may hold line breaks
 
 
-def load_or_raise(schema: Schema, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+def load_or_raise(schema: Schema, values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the loaded values; raise SettingsError, whose message begins with `where`."""
     try:
         return dict(schema.load(values))
     except ValidationError as error:
         known = [item.data_key or name for name, item in schema.fields.items()]
-        raise SettingsError("; ".join(_lines(error.messages, known, where))) from None
+        raise SettingsError("; ".join(_lines(error.messages, known, source))) from None
 
 
-def _lines(messages: Any, known: list[str], where: str) -> Iterator[str]:
+def _lines(messages: Any, known: list[str], source: str) -> Iterator[str]:
     for name, texts in messages.items():
-        place = name if name in known and name.isupper() else f"{where}: {name}"
+        name_shown = name if name in known and name.isupper() else f"{source}: {name}"
         text = flatten_messages(texts)
         if text == "Unknown field.":
             nearest = get_close_matches(name, known, 1)
             text = "unknown" + (f" (did you mean {nearest[0]}?)" if nearest else "")
-        yield f"{place}: {text}"
+        yield f"{name_shown}: {text}"
 
 
 def flatten_messages(texts: Any) -> str:

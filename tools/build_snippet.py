@@ -17,7 +17,7 @@ NUMBER = re.compile(r"^ +const ([A-Z_]+) = ([\d.e]+);.*\n", re.MULTILINE)
 
 
 def built() -> dict[Path, bytes]:
-    """What the sources amount to, by the file that it belongs in."""
+    """Return the builds of all sources, by file."""
     media = _minified("pz-media")
     pinned = pinned_name("pz-media", media)
     # A pinned pz.<hash>.js loads the media file that belongs to it.

@@ -192,7 +192,7 @@ TAG: Json = {
 
 
 def document() -> Json:
-    """The whole description."""
+    """Return the whole document."""
     plugin = MarshmallowPlugin(schema_name_resolver=_name)
     spec = APISpec(
         title="Personalize Gateway",
@@ -223,7 +223,7 @@ def document() -> Json:
 
 
 def text() -> str:
-    """The document as it is committed."""
+    """Return the document's text, as committed."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -378,7 +378,7 @@ def _snippet() -> Json:
 
 
 def _ours(_converter: Any, field: fields.Field[Any], ret: Json) -> Json:
-    """What the fields of gateway/events/fields.py accept, beside the lengths."""
+    """Describe what the fields of gateway/events/fields.py accept, beside lengths."""
     match field:
         case Timestamp():
             return TIMESTAMP
@@ -397,7 +397,7 @@ def _ours(_converter: Any, field: fields.Field[Any], ret: Json) -> Json:
 
 
 def _nullable(_converter: Any, field: fields.Field[Any], ret: Json) -> Json:
-    """A null is a member not set: see events._load."""
+    """Allow null, which means a member that is not set: see events._load."""
     if field.required or isinstance(field.parent, fields.List):
         return {}
     if "type" in ret:
@@ -408,7 +408,7 @@ def _nullable(_converter: Any, field: fields.Field[Any], ret: Json) -> Json:
 
 
 def _described(_converter: Any, field: fields.Field[Any], **_: Any) -> Json:
-    """What each member means; one that DESCRIPTIONS does not know stops the generation."""
+    """Describe each member. Raises KeyError for one that DESCRIPTIONS lacks."""
     return (
         {} if isinstance(field.parent, fields.List) else {"description": DESCRIPTIONS[field.name]}
     )

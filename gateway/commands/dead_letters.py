@@ -36,11 +36,11 @@ def add_command(commands: Any) -> None:
     show = dead.add_parser("show", help="one, whole")
     show.add_argument("ids", metavar="ID", nargs=1)
     show.set_defaults(run=_show)
-    for name, run, what in (
+    for name, run, text in (
         ("replay", _replay, "put into the queue again, after validation; all, or those named"),
         ("purge", _purge, "forget for good; all, or those named"),
     ):
-        command = dead.add_parser(name, help=what)
+        command = dead.add_parser(name, help=text)
         command.add_argument("ids", metavar="ID", nargs="*")
         command.set_defaults(run=run)
 
@@ -58,8 +58,8 @@ def _line(form: str | None, letter: DeadLetter, site: Site | None) -> str:
     if form == "cli-input-json":
         return json.dumps(_request(letter, site))
     died = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    who = f"{letter.record.site}  {letter.record.event_id}"
-    return printable(f"{letter.id}  {died}  {who}  {letter.reason}: {letter.message}")
+    event = f"{letter.record.site}  {letter.record.event_id}"
+    return printable(f"{letter.id}  {died}  {event}  {letter.reason}: {letter.message}")
 
 
 def _brief(letter: DeadLetter) -> dict[str, Any]:
@@ -108,7 +108,9 @@ def _replay(options: argparse.Namespace) -> int:
     replayed = found = 0
     with progress.bar("Replaying", len(options.ids) or find_queue(settings).status().dead) as bar:
         for batch in _batches(_chosen(letters, options.ids)):
-            valid = [(one, record) for one in batch if (record := _validated(one, settings))]
+            valid = [
+                (letter, record) for letter in batch if (record := _validated(letter, settings))
+            ]
             letters.replay(valid)
             replayed += len(valid)
             found += len(batch)
@@ -124,11 +126,13 @@ def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
     types = site.event_types if site else frozenset[str]()
     event = json.loads(record.event)
     try:
-        fit = schemas.accept_event(event, types, now=now, shift=0.0, new_id=lambda: record.event_id)
+        valid_event = schemas.accept_event(
+            event, types, now=now, shift=0.0, new_id=lambda: record.event_id
+        )
     except schemas.InvalidRequest as error:
         print(f"{letter.id}: {json.dumps(error.errors)}", file=sys.stderr)
         return None
-    return record._replace(event=fit.sent, received_at=now)
+    return record._replace(event=valid_event.text, received_at=now)
 
 
 def _purge(options: argparse.Namespace) -> int:

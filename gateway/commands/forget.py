@@ -34,12 +34,15 @@ def _run(options: argparse.Namespace) -> int:
     settings = load(os.environ)
     if options.site not in settings.sites:
         raise SettingsError(f"no [sites.{options.site}] in the sites file")
-    who = options.site, options.user
+    user = options.site, options.user
     queue = find_queue(settings)
-    queued, dead = queue.forget(*who)
-    steps = history_file.forget(queue.history_path, *who)
+    queued, dead = queue.forget(*user)
+    steps = history_file.forget(queue.history_path, *user)
     waiting = "" if queued is None else f"{queued} queued events, "
-    print(f"Forgotten: {waiting}{dead} dead letters, {steps} steps of the trail.", file=sys.stderr)
+    print(
+        f"Forgotten: {waiting}{dead} dead letters, {steps} steps of the event history.",
+        file=sys.stderr,
+    )
     if queued is None:
         print(NOT_SEARCHABLE, file=sys.stderr)
     print("For what Personalize has, in each dataset group:", file=sys.stderr)
@@ -51,11 +54,11 @@ def _aws_job(user: str, region: str | None, now: int) -> str:
     """One line for a shell: a CSV file of one USER_ID, and the job that reads it."""
     row = io.StringIO()
     csv.writer(row, lineterminator="").writerow([user])
-    where = f" --region {region}" if region else ""
+    region_option = f" --region {region}" if region else ""
     address = f"s3://BUCKET/forget-{now}.csv"
     return (
         f"printf '%s\\n' USER_ID {shlex.quote(row.getvalue())} | aws s3 cp - {address} &&"
-        f" aws personalize create-data-deletion-job{where} --job-name forget-{now}"
+        f" aws personalize create-data-deletion-job{region_option} --job-name forget-{now}"
         f" --dataset-group-arn DATASET_GROUP_ARN --data-source dataLocation={address}"
         " --role-arn ROLE_ARN"
     )

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-def bar(what: str, total: int | None) -> tqdm[Any]:
+def bar(label: str, total: int | None) -> tqdm[Any]:
     """Return a bar on stderr, to be updated by events; a `total` of None means unknown."""
     from tqdm import tqdm
 
-    return tqdm(None, what, total, leave=False, disable=None, delay=0.5)
+    return tqdm(None, label, total, leave=False, disable=None, delay=0.5)

@@ -51,9 +51,9 @@ def launch(port: int) -> int:
 
 
 def _inspector(port: int, environ: dict[str, str]) -> str:
-    """The inspector's address: a link that logs in with a token of this run, where none is set.
+    """Return the inspector's address; without a token in the environment, a link that logs in.
 
-    Behind its # the token is sent to nobody; the page reads it.
+    The token of this run is behind the #, so browsers send it to no server; the page reads it.
     """
     address = f"http://127.0.0.1:{port}/inspect"
     if "GATEWAY_ADMIN_TOKEN" in environ:

@@ -41,8 +41,8 @@ def _trace(options: argparse.Namespace) -> int:
 
 def _lines(found: Found) -> Iterator[str]:
     for life in found["lives"] or ():
-        who = f"user {life['userId']}" if life["userId"] else "anonymous"
-        yield f"{life['site']}  {life['eventType']}  {who}, session {life['sessionId']}"
+        user = f"user {life['userId']}" if life["userId"] else "anonymous"
+        yield f"{life['site']}  {life['eventType']}  {user}, session {life['sessionId']}"
         requests = {request["id"]: request for request in life["requests"]}
         for step in life["steps"]:
             yield f"  {_time(step['at'])}  {step['step']:<9}  {_why(step, requests)}".rstrip()
@@ -65,14 +65,14 @@ def _why(step: dict[str, Any], requests: dict[str, Any]) -> str:
 def _unknown(found: Found) -> Iterator[str]:
     yield f"Nothing is known of {found['eventId']}:"
     yield (
-        "  The queue is SQS's, which can't be searched."
+        "  An SQS queue can't be searched."
         if found["queued"] is None
-        else "  It is not queued, and no dead letter."
+        else "  It is not in the queue or among the dead letters."
     )
     yield (
-        "  There is no trail: it is kept where GATEWAY_ADMIN_TOKEN is set."
+        "  No event history is kept: set GATEWAY_ADMIN_TOKEN to keep one."
         if found["lives"] is None
-        else "  The trail, which goes back an hour at most, has no step of it."
+        else "  The event history, which goes back an hour at most, does not have it."
     )
 
 

@@ -191,13 +191,13 @@ class Properties(fields.Field[str]):
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        given = self._object(value)
-        if _is_plain(given):  # what nearly all are
-            return self._short(value if isinstance(value, str) else strict_json.dumps(given))
-        wrong = ((key, [why]) for key, item in given.items() if (why := _refused(key, item)))
+        content = self._object(value)
+        if _is_plain(content):  # what nearly all are
+            return self._short(value if isinstance(value, str) else strict_json.dumps(content))
+        wrong = ((key, [why]) for key, item in content.items() if (why := _refused(key, item)))
         if errors := dict(islice(wrong, MOST_ERRORS)):
             raise ValidationError(errors)
-        members = {key: _scalar(item) for key, item in given.items() if item is not None}
+        members = {key: _scalar(item) for key, item in content.items() if item is not None}
         return self._short(strict_json.dumps(members))
 
     def _short(self, text: str) -> str:

@@ -98,10 +98,10 @@ class Request:
 
 
 class Event(NamedTuple):
-    """One valid event; both texts are JSON objects."""
+    """One valid event; `text` and `received` are JSON objects."""
 
     event_id: str
-    sent: str  # what PutEvents will get
+    text: str  # PutEvents' Event
     received: str | None  # as received, if that differs
     at: float  # its sentAt in epoch seconds
 
@@ -164,11 +164,11 @@ def accept_event(
         raise InvalidRequest("", {"eventType": ["Not among the site's event_types."]})
     values = {"eventId": values.pop("eventId", None) or new_id(), **values}
     values["sentAt"] = Timestamp.shifted(values["sentAt"], shift) if "sentAt" in values else now
-    sent = strict_json.dumps(values)
-    if len(sent.encode()) > EVENT_BYTES:
+    text = strict_json.dumps(values)
+    if len(text.encode()) > EVENT_BYTES:
         raise InvalidRequest("", {"_schema": [f"Longer than {EVENT_BYTES} bytes as JSON."]})
-    unlike = None if values == received else strict_json.dumps(received)
-    return Event(values["eventId"], sent, unlike, values["sentAt"])
+    original = None if values == received else strict_json.dumps(received)
+    return Event(values["eventId"], text, original, values["sentAt"])
 
 
 def _load(schema: Schema, members: Any) -> dict[str, Any]:
@@ -176,27 +176,27 @@ def _load(schema: Schema, members: Any) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise InvalidRequest("Not a JSON object", {"_schema": ["Not a JSON object."]})
     known = schema.fields
-    given = {name: v for name, v in members.items() if v is not None or name not in known}
+    present = {name: v for name, v in members.items() if v is not None or name not in known}
     try:
-        return _fields_alone(schema, given) or dict(schema.load(given))
+        return _fields_alone(schema, present) or dict(schema.load(present))
     except ValidationError as error:
-        told = error.messages_dict
-        meant: Collection[str] = known if len(told) <= SUGGESTION_LIMIT else ()
-        wrong = islice(sorted(told.items()), MOST_ERRORS)
-        errors = {name: _explain(meant, name, why) for name, why in wrong}
+        messages = error.messages_dict
+        meant: Collection[str] = known if len(messages) <= SUGGESTION_LIMIT else ()
+        first = islice(sorted(messages.items()), MOST_ERRORS)
+        errors = {name: _explain(meant, name, why) for name, why in first}
         raise InvalidRequest(f"Invalid: {', '.join(sorted(errors))}", errors) from None
 
 
-def _fields_alone(schema: Schema, given: dict[str, Any]) -> dict[str, Any] | None:
+def _fields_alone(schema: Schema, present: dict[str, Any]) -> dict[str, Any] | None:
     """Load an object by its fields' loaders alone, which is much faster than the schema.
 
     Return None if anything is wrong, so that the schema reports it.
     """
     try:
-        values = {name: load(given[name]) for name, load in _loaders(schema) if name in given}
+        values = {name: load(present[name]) for name, load in _loaders(schema) if name in present}
     except ValidationError:
         return None
-    complete = len(values) == len(given) and _required(schema) <= values.keys()
+    complete = len(values) == len(present) and _required(schema) <= values.keys()
     return values if complete else None
 
 

@@ -59,12 +59,12 @@ class SiteThrottle:
             return
         slow = isinstance(failure, Misconfigured)
         longest = min(SLOWEST, (FIRST_SLOW_WAIT if slow else FIRST_WAIT) * 2**self.failures)
-        asked = failure.retry_after if isinstance(failure, Retry) else 0.0
+        requested = failure.retry_after if isinstance(failure, Retry) else 0.0
         self.failures = min(self.failures + 1, 30)
         self.failed_at = now
         self.trouble = f"{failure.reason}: {failure}"
         wait = random.uniform(longest / 2 if slow else 0.0, longest)  # noqa: S311 - no secret
-        self.wait_until = now + max(wait, min(asked, SLOWEST))
+        self.wait_until = now + max(wait, min(requested, SLOWEST))
 
     @property
     def is_suspected(self) -> bool:

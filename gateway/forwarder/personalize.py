@@ -189,8 +189,8 @@ def _blames_tracking_id(message: str, call: Call) -> bool:
         return False
     events = [json.loads(delivery.record.event) for delivery in call.deliveries]
     properties = [json.loads(event.get("properties", "{}")) for event in events]
-    sent = "\n".join(_texts([call.session_id, call.user_id, events, properties]))
-    return any(name not in sent for name in found)
+    visitors_texts = "\n".join(_texts([call.session_id, call.user_id, events, properties]))
+    return any(name not in visitors_texts for name in found)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -90,5 +90,5 @@ class Supervisor:
         if self._stopping.is_set():  # while there was nothing to terminate
             self._process.terminate()
         code = self._process.wait()  # returns as well when gunicorn has reaped it: with 0
-        signals = {-one: one.name for one in signal.Signals}
+        signals = {-number: number.name for number in signal.Signals}
         return signals.get(code, f"exit status {code or '0 or not known'}")

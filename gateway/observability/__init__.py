@@ -1,1 +1,1 @@
-"""What operators see: log, metrics, readiness and trail."""
+"""What operators see: log, metrics, readiness and event history."""

@@ -88,24 +88,24 @@ class RateLimitedLogger:
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
         self._clock = clock
-        # Who and reason → when it was logged, and left out since.
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        # Subject and reason → when it was logged, and how many lines were left out since.
+        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
 
     def warning(
-        self, reason: str, message: str, who: str = "", error: BaseException | None = None
+        self, reason: str, message: str, subject: str = "", error: BaseException | None = None
     ) -> None:
         """Log it, unless that was done within the last minute; an `error` with its traceback."""
         now = self._clock()
-        when, left_out = self._said.get((who, reason), (float("-inf"), 0))
+        when, left_out = self._logged.get((subject, reason), (float("-inf"), 0))
         if now - when < REPEAT_SECONDS:
-            self._said[who, reason] = when, left_out + 1
+            self._logged[subject, reason] = when, left_out + 1
             return
-        self._said[who, reason] = now, 0
-        whose = f"{who}: " if who else ""
+        self._logged[subject, reason] = now, 0
+        prefix = f"{subject}: " if subject else ""
         more = f" ({left_out} more in the meantime)" if left_out else ""
         self._logger.warning(
             "%s%s: %s%s",
-            *(whose, reason, printable(message), more),
+            *(prefix, reason, printable(message), more),
             exc_info=error,
-            extra={"reason": reason, "who": who, "left_out": left_out},
+            extra={"reason": reason, "who": subject, "left_out": left_out},
         )

@@ -87,17 +87,17 @@ def committed(events: int, seconds: float) -> None:
 class State(NamedTuple):
     """What the gauges show. None: not known."""
 
-    condition: ForwarderStatus | None = None  # what the forwarder said last
+    forwarder_status: ForwarderStatus | None = None  # what the forwarder said last
     status: Status | None = None  # what waits
     queue_bytes: int | None = None
 
 
-def state_of_queue(queue: QueueBackend, condition: ForwarderStatus | None) -> State:
+def state_of_queue(queue: QueueBackend, forwarder_status: ForwarderStatus | None) -> State:
     """Asks the queue itself."""
     try:
-        return State(condition, queue.status(), queue.bytes_used())
+        return State(forwarder_status, queue.status(), queue.bytes_used())
     except QueueError:
-        return State(condition)
+        return State(forwarder_status)
 
 
 def exposition(state: State, health: Health | None = None) -> bytes:
@@ -133,14 +133,14 @@ class _Gauges(Collector):
         self._health = health
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        condition, status, queue_bytes = self._state
+        forwarder_status, status, queue_bytes = self._state
         if status is not None:
             yield from _queue(status)
         if queue_bytes is not None:
             name = "gateway_queue_bytes"
             yield GaugeMetricFamily(name, "Bytes that the queue's file takes", queue_bytes)
-        if condition is not None:
-            yield from _delivery(condition)
+        if forwarder_status is not None:
+            yield from _delivery(forwarder_status)
         if self._health is not None:
             yield from _readiness(self._health)
 
@@ -155,22 +155,22 @@ def _queue(status: Status) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(name, "Age of the oldest of them", status.oldest_seconds or 0)
 
 
-def _delivery(condition: ForwarderStatus) -> Iterator[GaugeMetricFamily]:
+def _delivery(forwarder_status: ForwarderStatus) -> Iterator[GaugeMetricFamily]:
     name = "gateway_forwarder_heartbeat_timestamp_seconds"
-    yield GaugeMetricFamily(name, "When the forwarder's loop last came round", condition.at)
+    yield GaugeMetricFamily(name, "When the forwarder's loop last came round", forwarder_status.at)
     name = "gateway_forwarder_in_flight_events"
-    yield GaugeMetricFamily(name, "Events being sent", condition.in_flight)
+    yield GaugeMetricFamily(name, "Events being sent", forwarder_status.in_flight)
     trouble = GaugeMetricFamily(
         "gateway_site_trouble",
         "1 for a site of which nothing is delivered",
         labels=["site", "reason"],
     )
-    for site, why in condition.troubles.items():
+    for site, why in forwarder_status.troubles.items():
         trouble.add_metric([site, why.partition(":")[0]], 1.0)
     yield trouble
     name = "gateway_forwarder_sites_file_refused"
-    what = "1 where the forwarder goes by an older sites file, because the new one is not valid"
-    yield GaugeMetricFamily(name, what, 0 if condition.sites_file is None else 1)
+    text = "1 while the forwarder uses an older sites file because the new one is invalid"
+    yield GaugeMetricFamily(name, text, 0 if forwarder_status.sites_file is None else 1)
 
 
 def _readiness(health: Health) -> Iterator[GaugeMetricFamily]:

@@ -33,8 +33,8 @@ class NonBlockingStream:
 
     def write(self, line: str) -> None:
         """Buffer a line, or count it as dropped if the buffer is full."""
-        if self._given - self._written < BUFFERED_LINES:
-            self._given += 1
+        if self._accepted - self._written < BUFFERED_LINES:
+            self._accepted += 1
             self._lines.put(line)
         else:
             self._left_out += 1
@@ -45,22 +45,22 @@ class NonBlockingStream:
     def drain(self) -> None:
         """Wait until all lines are written, for DRAIN_SECONDS at most."""
         deadline = monotonic() + DRAIN_SECONDS
-        while self._written < self._given and monotonic() < deadline:
+        while self._written < self._accepted and monotonic() < deadline:
             sleep(POLL_SECONDS)
 
     def _begin(self) -> None:
         """Start a buffer and its thread; a forked process inherits neither."""
         self._lines: SimpleQueue[str] = SimpleQueue()
-        self._given = self._written = self._left_out = 0
+        self._accepted = self._written = self._left_out = 0
         start_new_thread(self._keep_writing, ())
 
     def _keep_writing(self) -> None:
-        told = 0
+        reported = 0
         while True:
             self._write_out(self._lines.get())
-            if self._lines.empty() and told < (left_out := self._left_out):
-                self._write_out(self._left_out_line(left_out - told))
-                told = left_out
+            if self._lines.empty() and reported < (left_out := self._left_out):
+                self._write_out(self._left_out_line(left_out - reported))
+                reported = left_out
             self._written += 1
 
     def _write_out(self, line: str) -> None:

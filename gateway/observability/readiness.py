@@ -31,26 +31,28 @@ class Health:
     @property
     def codes(self) -> frozenset[tuple[str, str | None]]:
         """Return the reasons, each with its site; a change of this set is worth a log line."""
-        codes = {(one.reason, one.site) for one in self.degraded}
+        codes = {(issue.reason, issue.site) for issue in self.degraded}
         return frozenset(codes | ({(self.unavailable.reason, None)} if self.unavailable else set()))
 
     def __str__(self) -> str:
         """Return one line for the log."""
         if self.unavailable:
             return f"unavailable: {self.unavailable.reason}: {self.unavailable}"
-        texts = (f"{one.reason} ({one.site or 'all'}): {one.message}" for one in self.degraded)
+        texts = (
+            f"{issue.reason} ({issue.site or 'all'}): {issue.message}" for issue in self.degraded
+        )
         return f"degraded: {'; '.join(texts)}" if self.degraded else "ok"
 
 
 def check_health(
     inbox: Inbox,
-    condition: Callable[[], ForwarderStatus | None],
+    status: Callable[[], ForwarderStatus | None],
     sites_problem: Callable[[], str | None],
     now: Callable[[], float] = time.time,
 ) -> Health:
     """Check storage, forwarder and sites file.
 
-    `condition()` returns the forwarder's last report (None: it never reported), `sites_problem()`
+    `status()` returns the forwarder's last report (None: it never reported), `sites_problem()`
     why the present sites file could not be loaded (None: it could).
     """
     try:
@@ -58,22 +60,22 @@ def check_health(
         unavailable = None
     except QueueError as error:
         unavailable = error
-    return Health(unavailable, list(_degraded(condition(), sites_problem(), now())))
+    return Health(unavailable, list(_degraded(status(), sites_problem(), now())))
 
 
 def _degraded(
-    condition: ForwarderStatus | None, sites_problem: str | None, now: float
+    status: ForwarderStatus | None, sites_problem: str | None, now: float
 ) -> Iterator[HealthIssue]:
-    if condition is None or condition.is_stale(now):
+    if status is None or status.is_stale(now):
         yield HealthIssue(Reason.FORWARDER_SILENT, "No forwarder delivers this queue")
     else:
-        for site, trouble in condition.troubles.items():
+        for site, trouble in status.troubles.items():
             code, _, _ = trouble.partition(":")  # what AWS says may name accounts and roles
             yield HealthIssue(Reason.SITE, f"{code}: the forwarder's log says more", site)
-    if condition and condition.oldest_at and now - condition.oldest_at > BACKLOG_SECONDS:
-        age = f"{now - condition.oldest_at:.0f} s"
+    if status and status.oldest_at and now - status.oldest_at > BACKLOG_SECONDS:
+        age = f"{now - status.oldest_at:.0f} s"
         yield HealthIssue(Reason.BACKLOG, f"The oldest event has been waiting for {age}")
-    if sites_problem or (condition and condition.sites_file):
+    if sites_problem or (status and status.sites_file):
         yield HealthIssue(
             Reason.SITES_FILE, "It is not valid; the last valid one is in force: see the log"
         )

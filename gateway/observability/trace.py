@@ -22,7 +22,7 @@ def find(
     dead = None
     if with_dead_letters:
         letters = queue.open_dead_letters().list()
-        dead = [_dead(one, redactor) for one in letters if one.record.event_id == event_id]
+        dead = [_dead(letter, redactor) for letter in letters if letter.record.event_id == event_id]
     return {
         "eventId": event_id,
         "queued": queued

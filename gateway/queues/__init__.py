@@ -179,7 +179,7 @@ class Lease(Protocol):
     def acquire(self) -> bool:
         """Return whether we hold it now; call this before each use, since it may be lost."""
 
-    def report(self, condition: ForwarderStatus) -> None:
+    def report(self, status: ForwarderStatus) -> None:
         """Publish how delivery is going."""
 
 

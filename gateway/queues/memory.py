@@ -113,8 +113,8 @@ class MemoryQueue:
     def acquire(self) -> bool:
         return True
 
-    def report(self, condition: ForwarderStatus) -> None:
-        self._status = condition
+    def report(self, status: ForwarderStatus) -> None:
+        self._status = status
 
     # The dead letters.
 
@@ -150,9 +150,9 @@ class MemoryQueue:
         return [waiting for waiting in self._waiting.values() if waiting[0].event_id == event_id]
 
     def forget(self, site: str, user_id: str) -> tuple[int, int]:
-        who = site, user_id
-        queued = [n for n, (record, _) in self._waiting.items() if record[:3:2] == who]
-        dead = [n for n, letter in self._dead.items() if letter.record[:3:2] == who]
+        user = site, user_id
+        queued = [n for n, (record, _) in self._waiting.items() if record[:3:2] == user]
+        dead = [n for n, letter in self._dead.items() if letter.record[:3:2] == user]
         for number in queued:
             del self._waiting[number]
         for number in dead:

@@ -51,27 +51,27 @@ class Calls:
     """The latest calls, oldest first. Safe to use from any thread."""
 
     def __init__(self, keep: int) -> None:
-        self._kept: deque[Call] = deque(maxlen=keep)
+        self._calls: deque[Call] = deque(maxlen=keep)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def add(self, call: Call) -> None:
         """Record one call and number it."""
         with self._lock:
-            self._kept.append({"id": next(self._numbers), **call})
+            self._calls.append({"id": next(self._numbers), **call})
 
     def since(self, number: int = 0) -> list[Call]:
         """Return the recorded calls whose ID is higher than a number."""
         with self._lock:
-            if not self._kept:
+            if not self._calls:
                 return []
-            known = number - self._kept[0]["id"] + 1
-            return list(itertools.islice(self._kept, max(known, 0), None))
+            known = number - self._calls[0]["id"] + 1
+            return list(itertools.islice(self._calls, max(known, 0), None))
 
     def clear(self) -> None:
         """Delete all calls; IDs continue, so that clients who poll still get later calls."""
         with self._lock:
-            self._kept.clear()
+            self._calls.clear()
 
 
 class PutEvents:

@@ -50,9 +50,9 @@ class Faults:
 
     def __post_init__(self) -> None:
         """Raise ValueError that names a value out of range."""
-        for name, (is_valid, wanted) in _WANTED.items():
+        for name, (is_valid, expected) in _EXPECTED.items():
             if not is_valid(getattr(self, name)):
-                raise ValueError(f"{name} must be {wanted}")
+                raise ValueError(f"{name} must be {expected}")
 
     @classmethod
     def from_json(cls, value: Any) -> Faults:
@@ -63,10 +63,10 @@ class Faults:
         for name in value:
             if name not in names:
                 raise ValueError(f"unknown fault {name!r}: known are {', '.join(names)}")
-        given: dict[str, Any] = {
+        values: dict[str, Any] = {
             n: tuple(v) if isinstance(v, list) else v for n, v in value.items()
         }
-        return cls(**given)
+        return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the faults as a JSON object."""
@@ -111,7 +111,7 @@ def _is_delay(value: Any) -> bool:
 
 _RATE = (_is_rate, "a number from 0 to 1")
 _TEXTS = (_is_texts, "a tuple of texts (in JSON a list)")
-_WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "latency": (_is_seconds, f"a number of seconds from 0 to {A_DAY}"),
     "throttle_rate": _RATE,
     "error_rate": _RATE,

@@ -137,11 +137,11 @@ class Sandbox:
 
     def _get_requests(self, _headers: Message[str, str], query: str, _body: bytes) -> Answer:
         try:
-            given = {name: int(values[-1]) for name, values in parse_qs(query).items()}
+            arguments = {name: int(values[-1]) for name, values in parse_qs(query).items()}
         except ValueError:
             return error(400, "InvalidInputException", "since and limit must be whole numbers")
-        calls = self.requests(given.get("since", 0))
-        newest = calls[-given["limit"] :] if given.get("limit", 0) > 0 else calls
+        calls = self.requests(arguments.get("since", 0))
+        newest = calls[-arguments["limit"] :] if arguments.get("limit", 0) > 0 else calls
         return _json(newest, {"X-Sandbox-Run": self._run})
 
     def _delete_requests(self, *_: object) -> Answer:

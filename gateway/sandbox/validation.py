@@ -120,13 +120,13 @@ def _structure(shape: Any) -> Check:
         for name in required:
             if value.get(name) is None:
                 report.add_null(prefix + name)
-        kept = {}
+        checked = {}
         for name, item in value.items():
             if name not in members:
                 report.ignored.append(prefix + name)
             elif item is not None:
-                kept[name] = members[name](item, prefix + name, report)
-        return kept
+                checked[name] = members[name](item, prefix + name, report)
+        return checked
 
     return check
 
@@ -139,13 +139,13 @@ def _list(shape: Any) -> Check:
         if not isinstance(value, list):
             raise _unexpected(value, "List", path)
         check_length(value, path, report)
-        kept = []
+        checked = []
         for number, item in enumerate(value, 1):
             if item is None:
                 report.add_null(f"{path}.{number}.member")
             else:
-                kept.append(check_member(item, f"{path}.{number}.member", report))
-        return kept
+                checked.append(check_member(item, f"{path}.{number}.member", report))
+        return checked
 
     return check
 
@@ -267,16 +267,16 @@ def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unexpected(value: Any, wanted: str, path: str) -> ApiError:
-    where = f" at '{path}'" if path else ""
+def _unexpected(value: Any, expected: str, path: str) -> ApiError:
+    position = f" at '{path}'" if path else ""
     match value:
         case dict():
             found = "Start of structure or map found where not expected"
         case list():
             found = "Start of list found where not expected"
         case _:
-            found = f"{_token(value)} can not be converted to a {wanted}"
-    return ApiError("SerializationException", found + where)
+            found = f"{_token(value)} can not be converted to a {expected}"
+    return ApiError("SerializationException", found + position)
 
 
 def _token(value: Any) -> str:

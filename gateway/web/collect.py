@@ -92,8 +92,8 @@ def unknown_site() -> RequestRejected:
 
 
 def _foreign_origin(origin: str | None) -> RequestRejected:
-    what = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
-    return RequestRejected(403, Reason.FOREIGN_ORIGIN, f"{what} is not among the site's origins")
+    subject = "No Origin header" if origin is None else f"The origin {origin[:256]!a}"
+    return RequestRejected(403, Reason.FOREIGN_ORIGIN, f"{subject} is not among the site's origins")
 
 
 def validate_events(
@@ -141,7 +141,7 @@ def store_events(
     """Store the events durably, and return for each whether it is new (not a duplicate)."""
     site = context.site.key
     records = [
-        Record(site, session_id, visitor.user_id, event.event_id, event.sent, event.received, now)
+        Record(site, session_id, visitor.user_id, event.event_id, event.text, event.received, now)
         for session_id, event in zip(visitor.visit.session_ids, events, strict=True)
     ]
     try:

@@ -43,10 +43,10 @@ def read_body(data: bytes) -> None:
     )
     assert len(accepted) + len(errors) == len(request.event_list)
     for item in accepted:
-        assert len(item.sent.encode()) <= schemas.EVENT_BYTES
-        values = json.loads(item.sent)
+        assert len(item.text.encode()) <= schemas.EVENT_BYTES
+        values = json.loads(item.text)
         again = schemas.accept_event(values, (), now=NOW, shift=0.0, new_id=str)
-        assert json.loads(again.sent) == values
+        assert json.loads(again.text) == values
 
 
 def read_json(data: bytes) -> None:

@@ -23,7 +23,7 @@ from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, 
 from gateway.queues.sqlite.locks import ForwarderLock, QueueLocks
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
-from tests.disk_replay import crashes
+from tests.helpers.disk_replay import crashes
 from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, record
 from tests.helpers.support import ROOT
 

@@ -423,7 +423,7 @@ def test_forget_and_trace_know_the_dead_letters_and_say_that_the_rest_can_not_be
     assert "What waits in this queue can't be searched" in told.err
     assert [one.record.user_id for one in backend.dead()] == ["bob"]
     assert main(["trace", "e-0"]) == 1
-    assert "The queue is SQS's, which can't be searched" in capsys.readouterr().err
+    assert "An SQS queue can't be searched" in capsys.readouterr().err
     assert main(["trace", "--json", "e-1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["queued"], found["lives"]) == (None, None)

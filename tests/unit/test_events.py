@@ -68,7 +68,7 @@ def sent(event: Json, **members: Any) -> Json:
     accepted, errors = accept(request(event, **members))
     assert errors == {}
     [taken] = accepted
-    return json.loads(taken.sent)
+    return json.loads(taken.text)
 
 
 def refused(event: Any) -> Json:
@@ -234,13 +234,13 @@ def test_an_event_with_every_member_is_sent_as_it_came() -> None:
     assert errors == {}
     assert accepted[0].event_id == "e-1"
     assert accepted[0].received is None
-    assert json.loads(accepted[0].sent) == event
+    assert json.loads(accepted[0].text) == event
 
 
 def test_an_id_and_a_time_are_filled_in_and_what_came_is_kept() -> None:
     [accepted], _ = accept(request({"eventType": "view"}))
     assert accepted.event_id == "id-1"
-    assert json.loads(accepted.sent) == {"eventId": "id-1", "eventType": "view", "sentAt": NOW}
+    assert json.loads(accepted.text) == {"eventId": "id-1", "eventType": "view", "sentAt": NOW}
     assert json.loads(accepted.received or "") == {"eventType": "view"}
 
 
@@ -364,7 +364,7 @@ def test_only_a_sites_own_event_types_are_taken() -> None:
     accepted, errors = accept(
         request(an_event(), an_event(eventType="click")), frozenset({"view", "buy"})
     )
-    assert [json.loads(event.sent)["eventType"] for event in accepted] == ["view"]
+    assert [json.loads(event.text)["eventType"] for event in accepted] == ["view"]
     assert errors == {1: {"eventType": ["Not among the site's event_types."]}}
 
 
@@ -546,7 +546,7 @@ def test_an_event_may_have_10_kilobytes_as_it_is_sent() -> None:
     room = 10_240 - len(strict_json.dumps(event).encode())
     event["itemId"] = "\u00fc" + "x" * (room - 2)
     [accepted], _ = accept(request(event))
-    assert len(accepted.sent.encode()) == 10_240
+    assert len(accepted.text.encode()) == 10_240
     event["itemId"] += "x"
     assert refused(event) == {"_schema": ["Longer than 10240 bytes as JSON."]}
 
@@ -925,7 +925,7 @@ def test_every_text_that_can_be_stored_arrives_unchanged(
     [accepted], errors = accept(body.encode())
     assert errors == {}
     assert accepted.event_id == name
-    arrived = json.loads(accepted.sent)
+    arrived = json.loads(accepted.text)
     assert json.loads(arrived.pop("properties")) == properties
     del event["properties"], arrived["sentAt"]
     assert arrived == event
@@ -1091,7 +1091,7 @@ def test_what_the_schemas_accept_the_sandbox_accepts_after_splitting(body: Json)
         call = {
             "trackingId": wanted.tracking_id,
             "sessionId": wanted.session_id or "a-session-of-the-cookie",
-            "eventList": [json.loads(event.sent) for event in accepted[start : start + 10]],
+            "eventList": [json.loads(event.text) for event in accepted[start : start + 10]],
         }
         if wanted.user_id is not None:
             call["userId"] = wanted.user_id

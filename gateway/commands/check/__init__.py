@@ -33,7 +33,11 @@ def run(options: argparse.Namespace) -> int:
     findings = list(findings_of(dict(os.environ), send_test=options.send_test))
     is_well = all(finding.ok for finding in findings)
     if options.json:
-        print(json.dumps({"ok": is_well, "checks": [one._asdict() for one in findings]}, indent=2))
+        print(
+            json.dumps(
+                {"ok": is_well, "checks": [finding._asdict() for finding in findings]}, indent=2
+            )
+        )
     else:
         _show(findings, sys.stdout)
     return 0 if is_well else 1
@@ -59,14 +63,20 @@ def findings_of(environ: dict[str, str], *, send_test: bool) -> Iterator[Finding
 
 
 def _show(findings: Iterable[Finding], out: TextIO) -> None:
-    """A line each, the remedy below; in colour for people who want it."""
+    """Print a line for each finding and its remedy below, in colour on a terminal."""
     colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     tick, cross = _marks(out.encoding)
-    for one in findings:
-        mark, colour = (tick, GREEN) if one.ok else (cross, RED)
-        print(f"{colour}{mark}{PLAIN}" if colourful else mark, f"{one.what}: {one.text}", file=out)
-        if one.remedy:
-            print(f"  {DIM}{one.remedy}{PLAIN}" if colourful else f"  {one.remedy}", file=out)
+    for finding in findings:
+        mark, colour = (tick, GREEN) if finding.ok else (cross, RED)
+        print(
+            f"{colour}{mark}{PLAIN}" if colourful else mark,
+            f"{finding.what}: {finding.text}",
+            file=out,
+        )
+        if finding.remedy:
+            print(
+                f"  {DIM}{finding.remedy}{PLAIN}" if colourful else f"  {finding.remedy}", file=out
+            )
 
 
 def _marks(encoding: str) -> tuple[str, str]:

@@ -63,7 +63,7 @@ REMEDIES = {
     ),
     "refused": (
         "The dataset group's schema asks for more than the test event has: AWS's message says "
-        "what, and your own events need it too"
+        "subject, and your own events need it too"
     ),
 }
 
@@ -74,7 +74,7 @@ def findings(settings: Settings, *, send_test: bool) -> Iterator[Finding]:
     for site in settings.sites.values():
         found = _region(site), _credentials(site)
         yield from found
-        if send_test and all(one.ok for one in found):
+        if send_test and all(finding.ok for finding in found):
             yield _test_event(site, personalize)
 
 
@@ -85,23 +85,23 @@ def remedy(reason: str, message: str) -> str:
 
 
 def _region(site: Site) -> Finding:
-    what = f"site {site.key}: region"
+    subject = f"site {site.key}: region"
     try:
         region = site.region or boto3.Session().region_name
         known = _regions(region) if region else []
     except BotoCoreError as error:
-        return Finding(what, False, str(error), remedy("aws_setup", str(error)))
+        return Finding(subject, False, str(error), remedy("aws_setup", str(error)))
     if region is None:
         text = "none"
         if "AWS_REGION" in os.environ:
             text = "none: boto3 reads AWS_DEFAULT_REGION, and not AWS_REGION"
-        return Finding(what, False, text, REMEDIES["specify a region"])
+        return Finding(subject, False, text, REMEDIES["specify a region"])
     is_elsewhere = site.endpoint_url or "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS" in os.environ
     if known and region not in known:
         text = f"boto3 knows no Amazon Personalize in {region}"
         advice = f"Known: {', '.join(known)}. A newer one? Update boto3"
-        return Finding(what, bool(is_elsewhere), text, advice)
-    return Finding(what, True, region)
+        return Finding(subject, bool(is_elsewhere), text, advice)
+    return Finding(subject, True, region)
 
 
 def _regions(region: str) -> list[str]:
@@ -112,19 +112,19 @@ def _regions(region: str) -> list[str]:
 
 
 def _credentials(site: Site) -> Finding:
-    what = f"site {site.key}: credentials"
+    subject = f"site {site.key}: credentials"
     try:
         found = session(site).get_credentials()
         keys = found and found.get_frozen_credentials()
     except (BotoCoreError, ClientError, ResponseParserError) as error:
-        return Finding(what, False, str(error), remedy("aws_setup", str(error)))
+        return Finding(subject, False, str(error), remedy("aws_setup", str(error)))
     if not found or not keys or not keys.access_key:
-        return Finding(what, False, "none", GIVE_CREDENTIALS)
-    return Finding(what, True, f"{site.role_arn or found.method}, {keys.access_key[:4]}…")
+        return Finding(subject, False, "none", GIVE_CREDENTIALS)
+    return Finding(subject, True, f"{site.role_arn or found.method}, {keys.access_key[:4]}…")
 
 
 def _test_event(site: Site, personalize: Personalize) -> Finding:
-    what, now = f"site {site.key}: test event", time.time()
+    subject, now = f"site {site.key}: test event", time.time()
     event_id = str(uuid4())
     event = {"eventId": event_id, "eventType": TEST_EVENT, "sentAt": int(now)}
     record = Record(site.key, TEST_EVENT, None, event_id, json.dumps(event), None, now)
@@ -132,5 +132,5 @@ def _test_event(site: Site, personalize: Personalize) -> Finding:
         personalize.send(Call(site.key, TEST_EVENT, None, [Delivery(0, record, 0)]))
     except CallFailed as failure:
         text = f"{failure.reason}: {failure}"
-        return Finding(what, False, text, remedy(failure.reason, str(failure)))
-    return Finding(what, True, f"PutEvents took {event_id}, of type {TEST_EVENT}")
+        return Finding(subject, False, text, remedy(failure.reason, str(failure)))
+    return Finding(subject, True, f"PutEvents took {event_id}, of type {TEST_EVENT}")

@@ -30,15 +30,15 @@ def findings(settings: Settings) -> Iterator[Finding]:
     except BotoCoreError:  # no region, no such profile: reported already
         return
     try:
-        theirs = _date_of(client.meta.endpoint_url)
+        aws_time = _date_of(client.meta.endpoint_url)
     except (OSError, ValueError) as error:
         text = f"not compared: {error}"
         yield Finding("clock", False, text, REMEDIES["unreachable"])
         return
-    off = time.time() - theirs
-    if abs(off) > TOLERANCE:
-        which = "ahead of" if off > 0 else "behind"
-        yield Finding("clock", False, f"{abs(off):.0f} s {which} AWS's", SET_IT)
+    offset = time.time() - aws_time
+    if abs(offset) > TOLERANCE:
+        which = "ahead of" if offset > 0 else "behind"
+        yield Finding("clock", False, f"{abs(offset):.0f} s {which} AWS's", SET_IT)
     else:
         yield Finding("clock", True, f"within {TOLERANCE:.0f} s of AWS's")
 

@@ -16,9 +16,9 @@ REFERENCE = "docs/settings.md lists every setting and its values"
 def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     """One for each setting, and one for each name that is none."""
     fields = EnvironmentSchema().fields
-    for name, field in sorted((str(one.data_key), one) for one in fields.values()):
+    for name, field in sorted((str(field.data_key), field) for field in fields.values()):
         if name in environ:
-            yield _given(name, environ[name])
+            yield _setting(name, environ[name])
         elif name == "GATEWAY_SECRET_KEY":
             remedy = f"The web end does not start without it; {NEW_SECRET} makes one"
             yield Finding(name, True, "not set", remedy)
@@ -30,10 +30,10 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     known = {field.data_key for field in fields.values()}
     for name in sorted(set(environ) - known):
         if name.startswith("GATEWAY_") and not KUBERNETES.fullmatch(name):
-            yield _given(name, environ[name])
+            yield _setting(name, environ[name])
 
 
-def _given(name: str, value: str) -> Finding:
+def _setting(name: str, value: str) -> Finding:
     try:
         load_or_raise(EnvironmentSchema(), {name: value}, "the environment")
     except SettingsError as error:

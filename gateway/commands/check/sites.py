@@ -30,7 +30,7 @@ def of_file(error: SettingsError) -> Finding:
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """The file, and each site's tracking ID, origins and cookie."""
+    """Yield findings on the file, and on each site's tracking ID, origins and cookie."""
     yield Finding("sites file", True, f"{settings.sites_file}: {', '.join(settings.sites)}")
     for site in settings.sites.values():
         yield _tracking_id(site)
@@ -39,52 +39,54 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _tracking_id(site: Site) -> Finding:
-    what = f"site {site.key}: tracking ID"
+    subject = f"site {site.key}: tracking ID"
     if site.tracking_id.startswith("arn:"):
-        return Finding(what, False, "an ARN, not a tracking ID", f"Get it with: {TRACKING_ID}")
+        return Finding(subject, False, "an ARN, not a tracking ID", f"Get it with: {TRACKING_ID}")
     if "…" in site.tracking_id or "..." in site.tracking_id:
-        return Finding(what, False, "an example, cut short", f"Get yours with: {TRACKING_ID}")
+        return Finding(subject, False, "an example, cut short", f"Get yours with: {TRACKING_ID}")
     if PLACEHOLDER.search(site.tracking_id):
         return Finding(
-            what, True, site.tracking_id, f"A placeholder? Get yours with: {TRACKING_ID}"
+            subject, True, site.tracking_id, f"A placeholder? Get yours with: {TRACKING_ID}"
         )
-    return Finding(what, True, site.tracking_id)
+    return Finding(subject, True, site.tracking_id)
 
 
 def _origins(site: Site) -> Finding:
-    what, text = f"site {site.key}: origins", ", ".join(site.origins) or "none"
+    subject, text = f"site {site.key}: origins", ", ".join(site.origins) or "none"
     if not (site.origins or site.allow_missing_origin or site.allow_null_origin):
         remedy = "Name the pages' origins, or, for servers alone, set allow_missing_origin = true"
-        return Finding(what, False, "none, so nobody may send", remedy)
-    plain = [one for one in site.origins if one.startswith("http:") and not _is_local(one)]
+        return Finding(subject, False, "none, so nobody may send", remedy)
+    plain = [url for url in site.origins if url.startswith("http:") and not _is_local(url)]
     if plain:
         return Finding(
-            what, True, text, f"{plain[0]} is not https: its events can be read on the way"
+            subject, True, text, f"{plain[0]} is not https: its events can be read on the way"
         )
-    return Finding(what, True, text)
+    return Finding(subject, True, text)
 
 
 def _cookie(site: Site, public_url: str) -> Finding:
-    what, host = f"site {site.key}: cookie", urlsplit(public_url).hostname or ""
+    subject, host = f"site {site.key}: cookie", urlsplit(public_url).hostname or ""
     domain = (site.cookie_domain or "").lstrip(".").lower()
     if _is_local(public_url):
         remedy = "Set GATEWAY_PUBLIC_URL to the address that browsers use, to have this checked"
-        return Finding(what, True, f"for {host}", remedy)
+        return Finding(subject, True, f"for {host}", remedy)
     if domain and host != domain and not host.endswith(f".{domain}"):
         text = f"cookie_domain {domain} does not cover {host}, so browsers refuse it"
-        return Finding(what, False, text, f"Leave cookie_domain out, or name a domain above {host}")
+        return Finding(
+            subject, False, text, f"Leave cookie_domain out, or name a domain above {host}"
+        )
     if site.cookie_samesite == "None" and public_url.startswith("http:"):
         text = 'cookie_samesite = "None" without https, so browsers refuse it'
-        return Finding(what, False, text, 'Serve the gateway on https, or use "Lax"')
+        return Finding(subject, False, text, 'Serve the gateway on https, or use "Lax"')
     text = f"for {domain or host}, SameSite={site.cookie_samesite}"
-    elsewhere = [one for one in site.origins if _registrable(one) != _registrable(public_url)]
+    elsewhere = [url for url in site.origins if _registrable(url) != _registrable(public_url)]
     if site.cookie_samesite == "Lax" and elsewhere:
         remedy = (
             f"{elsewhere[0]} is another site than {host}, so browsers send no cookie from there: "
             'serve the gateway on a subdomain of that site, or set cookie_samesite = "None"'
         )
-        return Finding(what, True, text, remedy)
-    return Finding(what, True, text)
+        return Finding(subject, True, text, remedy)
+    return Finding(subject, True, text)
 
 
 def _registrable(url: str) -> str:

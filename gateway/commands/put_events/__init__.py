@@ -197,15 +197,15 @@ def _read(parameters: dict[str, Any]) -> schemas.Request:
     """Return the request as several, if it has more events than one may hold."""
     from gateway.events import schemas
 
-    given, most = parameters["eventList"], schemas.EVENTS_A_REQUEST
+    events, most = parameters["eventList"], schemas.EVENTS_A_REQUEST
     requests = [
         schemas.read_request(
-            json.dumps({**parameters, "eventList": given[start : start + most]}).encode()
+            json.dumps({**parameters, "eventList": events[start : start + most]}).encode()
         )
-        for start in range(0, len(given) or 1, most)
+        for start in range(0, len(events) or 1, most)
     ]
     return replace(
-        requests[0], event_list=[one for request in requests for one in request.event_list]
+        requests[0], event_list=[event for request in requests for event in request.event_list]
     )
 
 
@@ -213,14 +213,14 @@ def _refused(problems: dict[Any, Any]) -> CommandError:
     return _usage_error("\n".join(["The gateway's validation failed:", *_lines("", problems)]))
 
 
-def _lines(where: str, problems: Any) -> Iterator[str]:
+def _lines(path: str, problems: Any) -> Iterator[str]:
     """Yield a line for each invalid member, such as `eventList[0].itemId: …`."""
     if not isinstance(problems, dict):
-        yield f"{where}: {' '.join(problems)}".removeprefix(": ")
+        yield f"{path}: {' '.join(problems)}".removeprefix(": ")
         return
     for name, inner in problems.items():
-        place = f"[{name}]" if isinstance(name, int) else f".{name}"
-        yield from _lines(where if name == "_schema" else f"{where}{place}".strip("."), inner)
+        key = f"[{name}]" if isinstance(name, int) else f".{name}"
+        yield from _lines(path if name == "_schema" else f"{path}{key}".strip("."), inner)
 
 
 def _refuse_aws_options(options: argparse.Namespace) -> None:

@@ -26,8 +26,10 @@ def enqueue(request: schemas.Request, environ: Mapping[str, str]) -> None:
     now = time.time()
     accepted = _accepted(request, site, now)
     inbox = find_queue(settings).open_inbox()
-    who = site.key, request.session_id, request.user_id
-    inbox.put([Record(*who, one.event_id, one.sent, one.received, now) for one in accepted])
+    owner = site.key, request.session_id, request.user_id
+    inbox.put(
+        [Record(*owner, event.event_id, event.text, event.received, now) for event in accepted]
+    )
 
 
 def _accepted(request: schemas.Request, site: Site, now: float) -> list[schemas.Event]:

@@ -128,16 +128,16 @@ def parameters(options: Mapping[str, Any], shape: Any) -> dict[str, Any]:
 
     `options` go by argparse's names, None where not given.
     """
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for member, member_shape in shape.members.items():
         name = re.sub("[A-Z]", lambda capital: f"_{capital.group().lower()}", member)
         value = options.get(name)
         with _blaming(name):
             if isinstance(value, list):
-                given[member] = _event_list(value, member_shape)
+                values[member] = _event_list(value, member_shape)
             elif value is not None:
-                given[member] = _read(value)
-    return _cli_input(options) | given
+                values[member] = _read(value)
+    return _cli_input(options) | values
 
 
 def checked(parameters: dict[str, Any], shape: Any) -> dict[str, Any]:
@@ -148,12 +148,12 @@ def checked(parameters: dict[str, Any], shape: Any) -> dict[str, Any]:
         raise ParameterError(str(error)) from None
     if report.has_errors():
         raise ParameterError(f"Parameter validation failed:\n{report.generate_report()}")
-    sent = [
+    events = [
         # AWS CLI's botocore drops fractions; newer ones send them.
         event | {"sentAt": int(parse_to_aware_datetime(event["sentAt"]).timestamp())}
         for event in parameters["eventList"]
     ]
-    return parameters | {"eventList": sent}
+    return parameters | {"eventList": events}
 
 
 def _cli_input(options: Mapping[str, Any]) -> dict[str, Any]:

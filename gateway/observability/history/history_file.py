@@ -1,4 +1,4 @@
-"""The trail's file: a connection for a moment, how large it may get, and forgetting a user.
+"""The event history's file: a connection for a moment, how large it may get, and forgetting a user.
 
 The file and its WAL take LIMIT_BYTES at most. `max_page_count` bounds the file, and no transaction
 begins while the WAL is longer than WAL_BYTES, so it outgrows that by one transaction's pages alone.
@@ -71,10 +71,10 @@ class _OtherVersion(sqlite3.DatabaseError):
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, made where it is missing, for one short use. Raises sqlite3.Error, OSError.
+    """Open the file for one short use; create it if it is missing. Raises sqlite3.Error, OSError.
 
-    Opened each time, so that it may be deleted at any moment, and a process killed. One that is
-    damaged or of another version is begun anew.
+    It is opened each time, so it may be deleted at any moment. A file that is damaged or of
+    another version is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file_permissions.create(path)

@@ -1,4 +1,4 @@
-"""Reads the trail: events' lives, the PutEvents requests they were in, and what happened when."""
+"""Read the event history: events with their steps and PutEvents requests, and counts a second."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from gateway.observability.history import history_file
 
-LIVES = 200  # told at once
-STEPS_OF_A_LIFE = 50  # the newest; a page that resends for ever makes no endless answer
+LIVES = 200  # in one answer
+STEPS_OF_A_LIFE = 50  # the newest; so a page that resends for ever makes no endless answer
 REPEATS = 4  # steps looked at for each life wanted
 CHART_SECONDS = 300
 
@@ -21,7 +21,7 @@ Life = dict[str, Any]
 
 
 class EventFilter(NamedTuple):
-    """Which events; None: any."""
+    """Which events to return; None matches any."""
 
     site: str | None = None
     type: str | None = None
@@ -30,13 +30,13 @@ class EventFilter(NamedTuple):
 
 
 class HistoryReader:
-    """Reads one file. Every method raises sqlite3.Error or OSError where it can't."""
+    """Read one file. Every method raises sqlite3.Error or OSError if it can't."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def lives(self, wanted: EventFilter, after: int) -> tuple[int, list[Life]]:
-        """Events that had a step after that number, the newest last, and the last number so far."""
+        """Return the last step's number, and the events with a later step than `after`."""
         with self._reading() as db:
             (last,) = db.execute("SELECT coalesce(max(n), 0) FROM steps").fetchone()
             where, values = _condition(wanted)
@@ -49,7 +49,7 @@ class HistoryReader:
             return last, _lives(db, keys[::-1])
 
     def find(self, event_id: str) -> list[Life]:
-        """What is remembered of an event: a life for each site that it came to."""
+        """Return what is known of an event, once for each site that received it."""
         with self._reading() as db:
             sites = db.execute(
                 "SELECT DISTINCT site FROM steps WHERE event_id = ?", (event_id,)
@@ -57,7 +57,7 @@ class HistoryReader:
             return _lives(db, [(site, event_id, None) for (site,) in sites])
 
     def ticks(self, now: float) -> list[tuple[int, str, int, float, float]]:
-        """Of the last minutes: second, what, how often, the sum and the most of its measure."""
+        """Return the last minutes' counts: second, step, count, and a measure's sum and maximum."""
         with self._reading() as db:
             query = "SELECT * FROM ticks WHERE second > ? ORDER BY second"
             return [tuple(row) for row in db.execute(query, (now - CHART_SECONDS,))]
@@ -146,12 +146,12 @@ def _life(key: Key, rows: Sequence[sqlite3.Row], requests: Mapping[str, dict[str
 
 
 def _telling(rows: Sequence[sqlite3.Row]) -> sqlite3.Row:
-    """The step that tells how the event stands: a duplicate that is dropped changes nothing."""
+    """Return the step that is the event's state: a dropped duplicate changes nothing."""
     return next((row for row in reversed(rows) if row["step"] != "dropped"), rows[-1])
 
 
 def _accepted(rows: Sequence[sqlite3.Row], came: float) -> list[dict[str, Any]]:
-    """An event that was stored was accepted before."""
+    """Return the step `accepted` of an event that was stored: it is not recorded by itself."""
     stored = any(row["step"] in ("queued", "sent", "dead") for row in rows)
     return [{"step": "accepted", "at": came}] if stored else []
 

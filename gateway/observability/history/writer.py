@@ -1,4 +1,4 @@
-"""Writes the trail, a few times a second, from a thread that nobody waits for."""
+"""Write the event history a few times a second, from a thread that nothing waits for."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class HistoryWriter(EventHistory):
                     with history_file.transaction(db):
                         self._insert(db, rows[:A_TRANSACTION])
                     del rows[:A_TRANSACTION]
-        except Exception as error:  # whatever it is: the trail is no reason to end anything
+        except Exception as error:  # whatever it is: the history is no reason to end anything
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 history_file.delete(self._path)  # others need the room more
             return lost + len(rows), error
@@ -136,7 +136,7 @@ class HistoryWriter(EventHistory):
         db.executemany(ADD_TICK, _ticks(steps, requests))
 
     def _columns(self, step: Step) -> tuple[object, ...]:
-        """A row's, masked. The event itself is kept where `since` is, which is once or twice."""
+        """Return a step's columns, masked; the event itself only where `since` is set."""
         mask = self._redactor
         return (
             step.at,
@@ -166,9 +166,9 @@ def _bytes(row: Row) -> int:
 def _ticks(
     steps: Sequence[Step], requests: Sequence[Request]
 ) -> Iterator[tuple[int, str, int, float, float]]:
-    """What happened in which second: how often, the sum and the most of what was measured."""
-    for (second, step), count in Counter((int(one.at), one.step) for one in steps).items():
-        yield second, step, count, 0.0, 0.0
+    """Yield counts by second and step, with the sum and the maximum of what was measured."""
+    for (second, name), count in Counter((int(step.at), step.step) for step in steps).items():
+        yield second, name, count, 0.0, 0.0
     for request in requests:
         if request.seconds is not None:  # answered
             second = int(request.at + request.seconds)

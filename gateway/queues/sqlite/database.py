@@ -117,7 +117,7 @@ class Database:
             raise QueueUnavailable(Reason.DAMAGED, f"{self.path}: database corruption detected")
 
     def connection(self) -> sqlite3.Connection:
-        """The open connection to the file that the path names now."""
+        """Return the open connection to the file that the path names now."""
         if self._connection is None or self._is_replaced():
             self._rescue_log()
             self.close()
@@ -167,14 +167,14 @@ class Database:
         return self._pages(db) + wal.bytes_used(self.path)
 
     def bytes_used(self) -> int:
-        """The same, of a file that is opened for this alone."""
+        """Return `size` of a file that is opened for this call alone."""
         with self.reading() as db:
             used = self.size(db)
         self.close()
         return used
 
     def is_full(self, max_bytes: int) -> bool:
-        """Return whether it has that size, with the WAL truncated if that decides."""
+        """Return whether the file has reached that size, with the WAL truncated if that decides."""
         with self.reading() as db:
             if self._pages(db) + wal.file_size(self.path) < max_bytes:
                 return False
@@ -187,25 +187,25 @@ class Database:
         return used
 
     def free_bytes(self) -> int:
-        """Bytes that the disk has left for us."""
+        """Return the bytes that are free on the disk."""
         disk = os.statvfs(self.path.parent)
         return disk.f_bavail * disk.f_frsize
 
     def checkpoint(self, from_bytes: int) -> None:
-        """Checkpoint the log into the file where it has grown to `from_bytes` and nobody writes.
+        """Checkpoint a WAL of at least `from_bytes` bytes, unless somebody is writing.
 
-        Earlier where that is half of what the disk has left: a checkpoint takes as much again.
+        Also a smaller one if it is half of what the disk has left: a checkpoint needs as much.
         """
-        room = self.free_bytes() // 2
-        if wal.bytes_used(self.path) >= min(from_bytes, room):
-            self._checkpoint("RESTART" if from_bytes <= room else "TRUNCATE")
+        limit = self.free_bytes() // 2
+        if wal.bytes_used(self.path) >= min(from_bytes, limit):
+            self._checkpoint("RESTART" if from_bytes <= limit else "TRUNCATE")
 
     def truncate_wal(self) -> bool:
-        """Checkpoint all of the log and give its space back; not where anybody is in the way."""
+        """Checkpoint the whole WAL and free its space; False if a reader or writer prevents it."""
         return wal.file_size(self.path) == 0 or self._checkpoint("TRUNCATE")
 
     def require_truncated_wal(self, why: str) -> None:
-        """The same, as soon as nobody is. Raises QueueUnavailable where that takes too long."""
+        """Truncate the WAL as soon as nobody prevents it. Raises QueueUnavailable after a while."""
         wait_until(partial(self._checkpoint, "TRUNCATE"), why)
 
     def _checkpoint(self, mode: str) -> bool:
@@ -218,11 +218,11 @@ class Database:
             begin(db, deadline=0.0)  # so that nobody begins to write
             with self._locks.write.exclusive() as may_checkpoint:
                 db.execute("ROLLBACK")
-                done = may_checkpoint and checkpoint(db, mode)
-                if done and mode == "TRUNCATE":  # nobody writes meanwhile, who may note another
+                is_done = may_checkpoint and checkpoint(db, mode)
+                if is_done and mode == "TRUNCATE":  # nobody writes meanwhile, who may note another
                     self._had_error = False
                     self._locks.error_note.unlink(missing_ok=True)
-                return done
+                return is_done
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise

@@ -41,7 +41,9 @@ class SqliteDeadLetters:
     def purge(self, letters: Collection[DeadLetter]) -> None:
         """Forget these for good."""
         with self._database.transaction() as db:
-            db.executemany("DELETE FROM dead WHERE id = ?", [(int(one.id),) for one in letters])
+            db.executemany(
+                "DELETE FROM dead WHERE id = ?", [(int(letter.id),) for letter in letters]
+            )
 
     def _page(self, after: int) -> Sequence[DeadLetter]:
         if not self._database.exists():
@@ -68,7 +70,7 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
 
 
 def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
-    """The records in a file that wait with this eventId, and the calls that each was in."""
+    """Return a file's queued records with this eventId, and the calls that each was in."""
     database = Database(path, "FULL")
     if not database.exists():
         return []
@@ -83,7 +85,7 @@ def find(path: Path, event_id: str) -> list[tuple[Record, int]]:
 
 
 def status(path: Path) -> Status:
-    """What waits in a file; what is in flight, its forwarder says of itself."""
+    """Count what waits in a file; the number in flight is what its forwarder reported."""
     database = Database(path, "FULL")
     if not database.exists():
         return Status(0, 0, 0, None)

@@ -31,7 +31,7 @@ OS_REASONS = {
 
 
 def unavailable(error: Exception) -> QueueUnavailable:
-    """A failure of SQLite or of the file system, with its reason code."""
+    """Return a failure of SQLite or of the file system with its reason code."""
     if isinstance(error, OSError):
         return QueueUnavailable(OS_REASONS.get(error.errno or 0, Reason.IO_ERROR), str(error))
     if isinstance(error, UnicodeError):  # SQLite quotes what it finds in the file

@@ -171,7 +171,7 @@ def _condition_path(path: Path) -> Path:
 
 
 def read_status(path: Path) -> ForwarderStatus | None:
-    """What the forwarder of a file said last; None where it never did."""
+    """Return what the forwarder of a file reported last; None if it never did."""
     try:
         return ForwarderStatus(**json.loads(_condition_path(path).read_bytes()))
     except (OSError, ValueError, TypeError):

@@ -109,13 +109,13 @@ class SqliteOutbox:
                 else:
                     row = (reason, message, attempts, died_at, *_key(delivery))
                     db.execute(INSERT_DEAD_LETTER, row)
-            gone = [*acked, *(rejection.delivery for rejection in rejected)]
-            db.executemany(f"DELETE FROM queue WHERE {SAME_EVENT}", map(_key, gone))
+            settled = [*acked, *(rejection.delivery for rejection in rejected)]
+            db.executemany(f"DELETE FROM queue WHERE {SAME_EVENT}", map(_key, settled))
             db.executemany(
                 f"UPDATE queue SET attempts = attempts + ? WHERE {SAME_EVENT}",
                 [(release.attempts, *_key(release.delivery)) for release in released],
             )
-        for delivery in gone:
+        for delivery in settled:
             self._scheduler.settle(delivery)
         for release in released:
             self._scheduler.release(release.delivery, release.delay)

@@ -48,10 +48,10 @@ class Recovery(NamedTuple):
 
 
 def problems(path: Path, *, thorough: bool) -> list[str]:
-    """What SQLite's check finds wrong with a file; nothing for one that is not there.
+    """Return what SQLite's check finds wrong with a file; nothing if there is no file.
 
-    The quick one does not see where table and indexes differ. Raises QueueUnavailable where the
-    file can't be read for another reason than damage.
+    The quick check does not compare tables and indexes. Raises QueueUnavailable if the file can't
+    be read for another reason than damage.
     """
     try:
         if not path.exists():
@@ -126,7 +126,7 @@ def _aside_path(locks: QueueLocks, path: Path, now: float) -> Path:
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
     first = path.with_name(f"{path.name}.damaged-{moment}")
     others = (path.with_name(f"{first.name}-{number}") for number in count(2))
-    aside = next(one for one in chain([first], others) if not one.exists())
+    aside = next(path for path in chain([first], others) if not path.exists())
     file_permissions.write_durably(locks.repair_note, aside.name)
     return aside
 
@@ -168,7 +168,7 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
 
 @contextmanager
 def _with_schema(aside: Path, fresh: Path) -> Iterator[Path]:
-    """The damaged file, or where its first page is lost, a copy with the first page of a new one.
+    """Yield the damaged file or, if its first page is lost, a copy with a new file's first page.
 
     That page holds the schema, which is the same in every file of this version.
     """
@@ -194,11 +194,11 @@ def _has_schema(path: Path) -> bool:
 
 
 def _carry_marks(path: Path, db: sqlite3.Connection) -> None:
-    """The marks of seen events, as far as they can be read from both ends."""
+    """Copy the marks of seen events, as far as they can be read from both ends."""
     with closing(connect(path)) as old:
-        for table, way in product(SEEN_TABLES, ("ASC", "DESC")):
+        for table, order in product(SEEN_TABLES, ("ASC", "DESC")):
             with suppress(*UNREADABLE):
-                marks = old.execute(f"SELECT mark FROM {table} ORDER BY mark {way}")
+                marks = old.execute(f"SELECT mark FROM {table} ORDER BY mark {order}")
                 db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", marks)
 
 

@@ -1,4 +1,4 @@
-"""Read what a damaged SQLite file still tells."""
+"""Read what can still be read of a damaged SQLite file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ UNREADABLE = (sqlite3.DatabaseError, UnicodeError)  # SQLite may quote garbage
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a file whose texts may be no UTF-8 any more."""
+    """Open a file whose texts may not be UTF-8 any more."""
     db = sqlite3.connect(path)
     db.text_factory = decode
     return db
 
 
 def readable(path: Path, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
-    """Every row that can still be read, in the order of their ids."""
+    """Yield every row that can still be read, in the order of IDs."""
     with closing(connect(path)) as db:
         db.execute("PRAGMA writable_schema = ON")  # else a file that was cut short is unreadable
         if not _has_checksums(db, table):
@@ -35,20 +35,20 @@ def readable(path: Path, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _ids(db: sqlite3.Connection, table: str) -> set[int]:
-    """The ids that table and indexes still name: from both ends, as each stops at the damage."""
+    """Return the IDs that table and indexes still name: from both ends, as each stops at damage."""
     found = set(_hops(db, table))
-    for way in (
+    for query in (
         f"SELECT id FROM {table} NOT INDEXED ORDER BY id DESC",
         f"SELECT id FROM {table} INDEXED BY {table}_by_site",
     ):
         with suppress(*UNREADABLE):
-            for (row_id,) in db.execute(way):
+            for (row_id,) in db.execute(query):
                 found.add(row_id)
     return {row_id for row_id in found if 0 < row_id <= _last_id(db, table)}
 
 
 def _last_id(db: sqlite3.Connection, table: str) -> int:
-    """Return the last ID that was given, where it can be read: a greater one is garbage."""
+    """Return the last ID that was assigned, if it can be read: a greater one is garbage."""
     with suppress(*UNREADABLE):
         query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
         for (found,) in db.execute(query, (table,)):
@@ -63,13 +63,13 @@ def _has_checksums(db: sqlite3.Connection, table: str) -> bool:
 
 
 def _hops(db: sqlite3.Connection, table: str) -> Iterator[int]:
-    """The ids in the table, in order, and where a page is damaged, all that may be on it."""
-    way = f"SELECT id FROM {table} NOT INDEXED WHERE id > ? ORDER BY id"
+    """Yield a table's IDs in order; where a page is damaged, all IDs that may be on it."""
+    query = f"SELECT id FROM {table} NOT INDEXED WHERE id > ? ORDER BY id"
     at = misses = 0
     last = _last_id(db, table)
     while misses < HOPS and at < last:
         with suppress(*UNREADABLE):
-            for (found,) in db.execute(way, (at,)):
+            for (found,) in db.execute(query, (at,)):
                 if not at < found <= last:  # garbage, from which nothing follows
                     break
                 at, misses = found, 0

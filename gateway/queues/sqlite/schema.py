@@ -84,7 +84,7 @@ def fill(db: sqlite3.Connection, path: Path) -> None:
 
 
 def version(db: sqlite3.Connection, path: Path) -> int:
-    """The version of the format. Raises QueueUnavailable for a newer one."""
+    """Return the version of the format. Raises QueueUnavailable for a newer one."""
     found: int = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA_VERSION:
         raise QueueUnavailable(
@@ -101,6 +101,6 @@ def oldest_at(db: sqlite3.Connection) -> float | None:
 
 
 def seen_tables(now: float, seconds: int) -> tuple[str, str, str]:
-    """The tables of marks of seen eventIds: to fill, filled before it, and to empty."""
+    """Return the tables of seen eventIds: the one to fill, the one before it, the one to empty."""
     turn = int(now // seconds)
     return SEEN_TABLES[turn % 3], SEEN_TABLES[(turn - 1) % 3], SEEN_TABLES[(turn + 1) % 3]

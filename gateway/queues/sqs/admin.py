@@ -93,10 +93,10 @@ def _count(url: str) -> int:
 
 
 def _explained(url: str, error: QueueError) -> str:
-    what = {
+    explanation = {
         "sqs_missing": "the queue does not exist",
         "sqs_denied": "no permission",
         "sqs_unreachable": "unreachable",
         "sqs_timeout": "unreachable: no answer in time",
     }.get(error.reason, error.reason)
-    return f"{url}: {what} ({error})"
+    return f"{url}: {explanation} ({error})"

@@ -33,7 +33,7 @@ class DeadLetterWriter:
         self._queue = None if url is None else Queue(url)
 
     def store(self, rejections: Sequence[Rejection], now: float) -> list[QueueUnavailable | None]:
-        """Store each; what went wrong with it, or None."""
+        """Store each; return what went wrong with it, or None."""
         if self._queue is None:
             why = "no GATEWAY_DEAD_LETTER_QUEUE is set, and the queue has no redrive target"
             return [QueueUnavailable(Reason.SQS_NO_DEAD_LETTERS, why)] * len(rejections)
@@ -54,16 +54,16 @@ class SqsDeadLetters:
         self._left: dict[str, int] = {}
 
     def list(self) -> Iterator[DeadLetter]:
-        """All that are there now: not what is rejected from now on, a replayed event, say."""
+        """Yield all that are there now, not those rejected later (of replayed events, say)."""
         seen: set[str] = set()
         started = float("inf")
         try:
             while messages := (answer := self._receive()).get("Messages"):
                 started = min(started, _date(answer))
                 fresh = [
-                    one
-                    for one in messages
-                    if one["MessageId"] not in seen and _sent_at(one) <= started
+                    message
+                    for message in messages
+                    if message["MessageId"] not in seen and _sent_at(message) <= started
                 ]
                 for message in messages:
                     self._receipts[message["MessageId"]] = message["ReceiptHandle"]
@@ -90,14 +90,14 @@ class SqsDeadLetters:
 
     def purge(self, letters: Sequence[DeadLetter]) -> None:
         """Forget these for good."""
-        done = []
+        replayed = []
         for letter in letters:
             name = letter.id.partition("/")[0]
             self._left[name] -= 1
             if not self._left[name]:
-                done.append(name)
-        for start in range(0, len(done), message_format.ENTRIES):
-            names = done[start : start + message_format.ENTRIES]
+                replayed.append(name)
+        for start in range(0, len(replayed), message_format.ENTRIES):
+            names = replayed[start : start + message_format.ENTRIES]
             entries = [{"ReceiptHandle": self._receipts[name]} for name in names]
             failures = self._dead.batch("delete_message_batch", entries)
             for name, failure in zip(names, failures, strict=True):
@@ -115,7 +115,7 @@ class SqsDeadLetters:
         )
 
     def _letters(self, message: Mapping[str, Any]) -> Iterator[DeadLetter]:
-        """A message's letters: one where we rejected it, and one for each record where SQS did."""
+        """Yield a message's dead letters: one if we rejected it, one a record if SQS moved it."""
         name, attributes = message["MessageId"], message.get("Attributes", {})
         try:
             records, members = message_format.read(message["Body"])
@@ -144,14 +144,14 @@ class SqsDeadLetters:
 
 
 def send(queue: Queue, entries: Sequence[Mapping[str, Any]]) -> list[QueueUnavailable | None]:
-    """Send messages in as few calls as they fit into; what went wrong with each, or None."""
+    """Send messages in as few calls as possible; return what went wrong with each, or None."""
     failures: list[QueueUnavailable | None] = []
     messages = [
         message_format.Message(entry["MessageBody"], [n]) for n, entry in enumerate(entries)
     ]
     for call in message_format.calls(messages):
-        some = [entries[message.chunks[0]] for message in call]
-        failures += queue.batch("send_message_batch", some)
+        batch = [entries[message.chunks[0]] for message in call]
+        failures += queue.batch("send_message_batch", batch)
     return failures
 
 

@@ -62,7 +62,7 @@ class SqsInbox:
             for message, verdict in zip(call, outcome, strict=True):
                 for number in message.chunks:
                     verdicts[number] = verdict
-            lost = next((one for one in outcome if one and one.reason == Reason.SQS_TIMEOUT), None)
+            lost = next((e for e in outcome if e and e.reason == Reason.SQS_TIMEOUT), None)
         if None in verdicts:
             self._failure = None
         elif verdicts and verdicts[0]:
@@ -72,7 +72,7 @@ class SqsInbox:
     def _send(self, messages: Sequence[Message]) -> list[Verdict]:
         """Make one call; retry failed entries once, unless they timed out."""
         verdicts = self._queue.batch("send_message_batch", _entries(messages))
-        again = [n for n, one in enumerate(verdicts) if one and one.reason != Reason.SQS_TIMEOUT]
+        again = [n for n, e in enumerate(verdicts) if e and e.reason != Reason.SQS_TIMEOUT]
         if again:
             entries = _entries([messages[number] for number in again])
             for number, verdict in zip(

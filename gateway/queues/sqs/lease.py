@@ -12,5 +12,5 @@ class SqsLease:
         """Return True."""
         return True
 
-    def report(self, condition: ForwarderStatus) -> None:
+    def report(self, status: ForwarderStatus) -> None:
         """Do nothing: each forwarder reports at its own `--metrics-port`."""

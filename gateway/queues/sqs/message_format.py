@@ -82,7 +82,7 @@ def body(site: str, rows: str, **more: Any) -> str:
 
 
 def read(text: str) -> tuple[list[Record], dict[str, Any]]:
-    """A body's records, and all its members. Raises Foreign."""
+    """Return a body's records, and all its members. Raises UnknownMessageFormat."""
     try:
         members = json.loads(text)
     except (ValueError, RecursionError) as error:
