@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from marshmallow import Schema
 
-from gateway.settings import EnvironmentSchema
+from gateway.environment_schema import EnvironmentSchema
 from gateway.sites import SiteSchema
 from tests.helpers.support import ROOT
 from tools import build_snippet

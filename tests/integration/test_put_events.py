@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.commands import put_events
+from gateway.commands.put_events import options
 from tests.helpers.support import TRACKING_ID
 
 HERE = Path(__file__).parent
@@ -103,11 +104,11 @@ def test_every_member_that_the_gateway_refuses_is_named(put, called):
     ]
 
 
-@pytest.mark.parametrize("option", put_events.UNSUPPORTED)
+@pytest.mark.parametrize("option", options.UNSUPPORTED)
 def test_options_that_would_mean_nothing_are_refused_with_the_reason(option, put, called):
     status, error = put(*IDS, "--event-list", EVENT, option)
     assert (status, called) == (252, [])
-    assert f"{option} is not supported here: {put_events.UNSUPPORTED[option]}" in error
+    assert f"{option} is not supported here: {options.UNSUPPORTED[option]}" in error
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from marshmallow import Schema
 
+from gateway.environment_schema import EnvironmentSchema
 from gateway.secret_strength import NEW_SECRET
-from gateway.settings import EnvironmentSchema, Settings, load, require_secret_key
+from gateway.settings import Settings, load, require_secret_key
 from gateway.sites import Site, SiteSchema, find_site, read_sites
 from gateway.strict_schema import SettingsError
 from tests.helpers.support import ROOT, SITES, TRACKING_ID, write_sites

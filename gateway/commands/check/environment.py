@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gateway.commands.check.finding import Finding
+from gateway.environment_schema import EnvironmentSchema
 from gateway.secret_strength import NEW_SECRET
-from gateway.settings import KUBERNETES, EnvironmentSchema
+from gateway.settings import KUBERNETES
 from gateway.strict_schema import SettingsError, load_or_raise
 
 SECRET = {"GATEWAY_SECRET_KEY", "GATEWAY_ADMIN_TOKEN"}
