@@ -23,6 +23,7 @@ class Reason(StrEnum):
     ADMIN_TOKEN = auto()
     CONTENT_ENCODING = auto()
     FOREIGN_ORIGIN = auto()
+    FORGOTTEN = auto()
     INTERNAL_ERROR = auto()
     INVALID_EVENT = auto()
     INVALID_REQUEST = auto()

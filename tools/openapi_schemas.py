@@ -152,7 +152,10 @@ UNAVAILABLE: Json = {
 
 # Status → when, and the codes in X-Gateway-Reason where they can be told in advance.
 REFUSALS: dict[int, tuple[str, list[str]]] = {
-    400: ("Nothing could be accepted.", ["invalid_request", "unreadable_body", "invalid_event"]),
+    400: (
+        "Nothing could be accepted.",
+        ["invalid_request", "unreadable_body", "invalid_event", "forgotten"],
+    ),
     403: (
         "The Origin is missing or not the site's, or the site has no pixel.",
         ["foreign_origin", "pixel_off"],

@@ -7,10 +7,12 @@ dead letter). Records that were not settled when a process dies are received aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from gateway.reasons import Reason
 
 BATCH_RECORDS = 10  # of a session in one batch, which is what fits into one PutEvents call
 SILENT_SECONDS = 10.0  # seconds
@@ -96,13 +98,21 @@ class QueueUnavailable(QueueError):
     """The storage fails; the message names the fault."""
 
 
+class UserForgotten(QueueError):
+    """The user's events are refused for some time after `forget --hold`."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.FORGOTTEN, "The user's events are refused since `forget --hold`")
+
+
 class Inbox(Protocol):
     """The web end."""
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
         """Store all records durably, or none; return for each whether it was new.
 
-        A duplicate of a stored event is not stored again. Raises QueueError.
+        A duplicate of a stored event is not stored again. Raises QueueError, and UserForgotten
+        after storing the records of other users.
         """
 
     def check(self) -> None:
@@ -228,8 +238,13 @@ class QueueBackend(Protocol):
     def find(self, event_id: str) -> list[tuple[Record, int]] | None:
         """Return queued records with this eventId and their attempts; None if not searchable."""
 
-    def forget(self, site: str, user_id: str) -> tuple[int | None, int]:
-        """Remove a user's events: how many queued (None if not searchable) and dead ones."""
+    def forget(
+        self, site: str, user_ids: Collection[str], hold_until: float | None = None
+    ) -> tuple[int | None, int]:
+        """Remove users' events: how many queued (None if not searchable) and dead ones.
+
+        From then on their events are refused until `hold_until`, if that is not None.
+        """
 
     def exists(self) -> bool:
         """Return whether there is a queue yet, if it is ours to create."""

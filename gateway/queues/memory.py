@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from gateway.queues import (
@@ -20,6 +20,7 @@ from gateway.queues import (
     Rejection,
     Release,
     Status,
+    UserForgotten,
 )
 from gateway.queues.group_commit import unheard
 from gateway.queues.session_scheduler import SessionScheduler
@@ -42,6 +43,7 @@ class MemoryQueue:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[Record, int]] = {}  # with its attempts
         self._dead: dict[int, DeadLetter] = {}
+        self._held: dict[tuple[str, str | None], float] = {}  # users, and until when
         self._status: ForwarderStatus | None = None
         self._scheduler = SessionScheduler(clock)
 
@@ -60,7 +62,10 @@ class MemoryQueue:
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
         "".join(record.event for record in records)  # all or none: a text that is none raises
-        self._waiting.update((next(self._numbers), (record, 0)) for record in records)
+        free = [record for record in records if not self._is_held(record)]
+        self._waiting.update((next(self._numbers), (record, 0)) for record in free)
+        if len(free) < len(records):
+            raise UserForgotten
         return [True] * len(records)
 
     def check(self) -> None:
@@ -149,10 +154,14 @@ class MemoryQueue:
     def find(self, event_id: str) -> Sequence[tuple[Record, int]]:
         return [waiting for waiting in self._waiting.values() if waiting[0].event_id == event_id]
 
-    def forget(self, site: str, user_id: str) -> tuple[int, int]:
-        user = site, user_id
-        queued = [n for n, (record, _) in self._waiting.items() if record[:3:2] == user]
-        dead = [n for n, letter in self._dead.items() if letter.record[:3:2] == user]
+    def forget(
+        self, site: str, user_ids: Collection[str], hold_until: float | None = None
+    ) -> tuple[int, int]:
+        users = {(site, user_id) for user_id in user_ids}
+        if hold_until is not None:
+            self._held.update(dict.fromkeys(users, hold_until))
+        queued = [n for n, (record, _) in self._waiting.items() if record[:3:2] in users]
+        dead = [n for n, letter in self._dead.items() if letter.record[:3:2] in users]
         for number in queued:
             del self._waiting[number]
         for number in dead:
@@ -176,6 +185,9 @@ class MemoryQueue:
 
     def __str__(self) -> str:
         return "memory"
+
+    def _is_held(self, record: Record) -> bool:
+        return self._clock() < self._held.get((record.site, record.user_id), 0.0)
 
     def _after(self, site: str, handle: int) -> Iterator[tuple[int, str]]:
         return (

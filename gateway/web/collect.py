@@ -17,7 +17,7 @@ from flask import Blueprint, Response, jsonify
 from gateway.events import schemas
 from gateway.observability import metrics
 from gateway.origins import OriginPolicy
-from gateway.queues import Inbox, QueueError, Record
+from gateway.queues import Inbox, QueueError, Record, UserForgotten
 from gateway.reasons import Reason
 from gateway.web import cors, filters
 from gateway.web.body import read_body
@@ -146,6 +146,9 @@ def store_events(
     ]
     try:
         is_new = collector.inbox.put(records)
+    except UserForgotten as error:
+        why = str(error)
+        raise RequestRejected(400, error.reason, why, {"eventList": [why]}) from error
     except QueueError as error:
         raise RequestRejected(503, error.reason, "The queue cannot take events now") from error
     collector.recorder.record_stored(records, is_new, time.time())

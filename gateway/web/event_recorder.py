@@ -54,10 +54,11 @@ class EventRecorder:
         count = len(events)
         if rejection.status == 204:
             metrics.DROPPED.labels(site, rejection.reason).inc(count)
-            # Neither the events nor the user may be recorded.
-            events, user_id, step = [{}], None, "dropped"
+            step = "dropped"
         elif payload is not None:
             metrics.REFUSED.labels(site, rejection.reason).inc(count)
+        if rejection.status == 204 or rejection.reason == Reason.FORGOTTEN:
+            events, user_id = [{}], None  # neither the events nor the user may be recorded
         if rejection.reason in ABRIDGED:
             events = [_abridge(event) for event in events[:ABRIDGED_EVENTS]]
         if len(events) < count:

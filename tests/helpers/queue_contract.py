@@ -18,10 +18,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.queues import DeadLetter, Delivery, Inbox, Outbox, Record, Rejection, Release
+from gateway.queues import (
+    DeadLetter,
+    Delivery,
+    Inbox,
+    Outbox,
+    Record,
+    Rejection,
+    Release,
+    UserForgotten,
+)
 from gateway.queues.sqlite.dead_letters import SqliteDeadLetters
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.outbox import SqliteOutbox
+from gateway.queues.sqlite.users import forget
 
 A_LOT = 1 << 40
 
@@ -73,6 +83,9 @@ class SqliteBackend:
 
     def dead(self) -> list[DeadLetter]:
         return list(SqliteDeadLetters(self.path).list())
+
+    def forget(self, *users: Any) -> tuple[int, int]:
+        return forget(self.path, *users)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -129,6 +142,42 @@ def drain(outbox: Outbox, capacity: int = 100) -> list[Delivery]:
 
 def released(taken: Sequence[Delivery], attempts: int = 1, delay: float = 0.0) -> list[Release]:
     return [Release(item, attempts, delay) for item in taken]
+
+
+class HoldsUsers:
+    """For queues that keep a list of users; `forget` is the backend's."""
+
+    def test_the_events_of_users_that_are_held_are_refused_until_then(self, backend):
+        inbox = backend.inbox()
+        inbox.put([record(user_id="ann", event_id="before")])
+        until = backend.clock.now + 60
+        assert backend.forget("shop", ["ann", "ben"], until) == (1, 0)
+        for user_id in ("ann", "ben"):
+            with pytest.raises(UserForgotten):
+                inbox.put([record(user_id=user_id)])
+        users = [("shop", None), ("shop", "cleo"), ("media", "ann")]
+        for number, (site, user_id) in enumerate(users):
+            inbox.put([record(site, user_id=user_id, event_id=str(number))])
+        assert sorted(ids(drain(backend.outbox()))) == ["0", "1", "2"]
+        backend.pass_time(61)
+        inbox.put([record(user_id="ann", event_id="after")])
+        assert ids(drain(backend.outbox())) == ["after"]
+
+    def test_a_put_stores_the_events_of_users_that_are_not_held(self, backend):
+        backend.forget("shop", ["ann"], backend.clock.now + 60)
+        users = ["ann", "ben", None, "ann"]
+        with pytest.raises(UserForgotten):
+            backend.inbox().put([record(user_id=user_id) for user_id in users])
+        assert {item.record.user_id for item in drain(backend.outbox())} == {"ben", None}
+
+    def test_the_latest_hold_counts_and_none_leaves_it(self, backend):
+        now = backend.clock.now
+        backend.forget("shop", ["ann"], now + 3600)
+        backend.forget("shop", ["ann"])
+        with pytest.raises(UserForgotten):
+            backend.inbox().put([record(user_id="ann")])
+        backend.forget("shop", ["ann"], now)
+        assert backend.inbox().put([record(user_id="ann")]) == [True]
 
 
 class QueueContract:

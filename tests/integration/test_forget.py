@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import shlex
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +22,17 @@ from gateway.queues import ForwarderStatus
 from gateway.queues.registry import find_queue
 from gateway.queues.sqlite.schema import COLUMNS
 from gateway.settings import Settings
-from tests.helpers.support import ADMIN_TOKEN, ROOT, Start, Stored, beacon, event, eventually, post
+from tests.helpers.support import (
+    ADMIN,
+    ADMIN_TOKEN,
+    ROOT,
+    Start,
+    Stored,
+    beacon,
+    event,
+    eventually,
+    post,
+)
 
 USER = 'o\'neil, "ann" $(id)'
 
@@ -69,8 +83,8 @@ def test_it_removes_the_users_events_and_nobody_elses(
     assert b"item-of-shop-bob" in left
     assert b"item-of-shop-o'neil" not in left
     command = told.out.partition(" | ")[0]
-    csv = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    assert csv == 'USER_ID\n"o\'neil, ""ann"" $(id)"\n'
+    printed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert printed.stdout == 'USER_ID\n"o\'neil, ""ann"" $(id)"\n'
     words = shlex.split(told.out)
     assert words[words.index("create-data-deletion-job") - 1] == "personalize"
     assert "us-east-1" in words
@@ -88,6 +102,116 @@ def test_it_removes_the_users_rejected_events_whose_site_nobody_knows(
         monkeypatch.setenv(name, value)
     assert main(["forget", "--site", "shop", "--user", USER]) == 0
     assert [life["userId"] for life in trail.lives(EventFilter(), 0)[1]] == ["bob"]
+
+
+@pytest.fixture
+def forget(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., int]:
+    """Run `forget` for the site `shop`; users are written to a file."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    def run(users: bytes, *options: str) -> int:
+        (tmp_path / "users.txt").write_bytes(users)
+        file = str(tmp_path / "users.txt")
+        return main(["forget", "--site", "shop", "--users-file", file, *options])
+
+    return run
+
+
+def test_a_file_of_users_is_forgotten_at_once_and_makes_one_csv(
+    start: Start,
+    forget: Callable[..., int],
+    stored: Stored,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    users = ["ann", USER, *(f"u-{number}" for number in range(500))]
+    client = start()
+    for user in (*users[:4], "bob"):
+        assert post(client, beacon(userId=user)).status_code == 204
+    assert forget("\r\n".join([*users, "", "ann"]).encode("utf-8-sig")) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("Forgotten: 4 queued events, ")
+    assert "aws personalize create-data-deletion-job --region us-east-1 " in told.err
+    rows = [*csv.reader(io.StringIO(told.out))]
+    assert rows == [["USER_ID"], *([user] for user in users)]
+    assert [row["user_id"] for row in stored()] == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("users", "problem"),
+    [
+        (b"", "no userId in it"),
+        (b" \n\n", "no userId in it"),
+        (b"ann\n" + b"x" * 257, "line 2: a userId has at most 256 characters"),
+        (b"ann\n\xff", "can't decode"),
+    ],
+)
+def test_a_file_that_lists_no_users_forgets_nobody(
+    start: Start,
+    forget: Callable[..., int],
+    stored: Stored,
+    capsys: pytest.CaptureFixture[str],
+    users: bytes,
+    problem: str,
+) -> None:
+    assert post(start(), beacon(userId="ann")).status_code == 204
+    assert forget(users) == 1
+    told = capsys.readouterr().err
+    assert problem in told
+    assert told.count("\n") == 1
+    assert len(stored()) == 1
+
+
+def test_users_on_hold_are_refused_and_nothing_of_them_is_recorded(
+    start: Start, forget: Callable[..., int], stored: Stored, tmp_path: Path
+) -> None:
+    client = start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
+    trail = HistoryReader(tmp_path / "queue.db-trail")
+    assert post(client, beacon(userId="ann")).status_code == 204
+    eventually(lambda: len(trail.lives(EventFilter(), 0)[1]) == 1, "the trail is written")
+    assert forget(b"ann\nben\n", "--hold", "30") == 0
+    for user in ("ann", "ben"):
+        answer = post(client, beacon(event(itemId="i-1"), event(itemId="i-2"), userId=user))
+        assert answer.status_code == 400
+        assert answer.headers["X-Gateway-Reason"] == "forgotten"
+        assert answer.json
+        assert answer.json["errors"]["eventList"]  # the snippet then drops the events
+        assert "Set-Cookie" not in answer.headers
+    for user_id in ("bob", None):
+        assert post(client, beacon(userId=user_id)).status_code == 204
+    assert [row["user_id"] for row in stored()] == ["bob", None]
+    text = client.get("/metrics", headers=ADMIN).text
+    assert 'gateway_events_refused_total{reason="forgotten",site="shop"} 4.0' in text
+    eventually(lambda: len(trail.lives(EventFilter(), 0)[1]) == 4, "the trail is written")
+    _, lives = trail.lives(EventFilter(), 0)
+    assert sorted(life["userId"] or "" for life in lives) == ["", "", "", "bob"]
+    refused = [life for life in lives if life["reason"] == "forgotten"]
+    assert len(refused) == 2
+    assert "(2 events)" in refused[0]["message"]
+    assert "i-1" not in json.dumps(lives)
+
+
+def test_a_hold_ends_with_0_days_and_binds_put_events_too(
+    start: Start, forget: Callable[..., int], stored: Stored, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = start()
+    assert forget(b"ann", "--hold", "1") == 0
+    enqueue = ["put-events", "--enqueue", "--tracking-id", "shop", "--session-id", "s-1"]
+    events = ["--event-list", "eventType=view,sentAt=1763880000,itemId=i-9"]
+    assert main([*enqueue, *events, "--user-id", "ann"]) != 0
+    assert "are refused since `forget --hold`" in capsys.readouterr().err
+    assert stored() == []
+    assert forget(b"ann", "--hold", "0") == 0
+    assert post(client, beacon(userId="ann")).status_code == 204
+
+
+@pytest.mark.parametrize("days", ["-1", "4000", "soon"])
+def test_a_hold_has_a_number_of_days(forget: Callable[..., int], days: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        forget(b"ann", f"--hold={days}")
+    assert exit_.value.code == 2
 
 
 def test_a_site_that_is_not_there_is_told(

@@ -116,7 +116,7 @@ def remembered(path: Path, trail: writer.HistoryWriter) -> Path:
 
 
 def test_a_forgotten_user_leaves_nothing_of_the_sessions_either(remembered: Path) -> None:
-    assert history_file.forget(remembered, "shop", "ada") == 2
+    assert history_file.forget(remembered, "shop", ["ada"]) == 2
     assert names(remembered) == ["c"]
 
 

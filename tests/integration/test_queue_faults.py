@@ -17,15 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queues import QueueError, QueueUnavailable, Rejection
+from gateway.queues import QueueError, QueueUnavailable, Rejection, UserForgotten
 from gateway.queues.sqlite import schema
-from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, status
 from gateway.queues.sqlite.locks import ForwarderLock, QueueLocks
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
+from gateway.queues.sqlite.users import forget
 from tests.helpers.disk_replay import crashes
 from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, record
 from tests.helpers.support import ROOT
+
+LATE = 4e9  # epoch seconds, of a hold that does not end here
 
 DAMAGES = int(os.environ.get("SOAK_DAMAGES", "8"))
 PAGE = 4096
@@ -120,12 +123,20 @@ def test_a_damaged_dead_letter_is_listed_as_such(backend):
     assert find(backend.path, "event-0001") == []
 
 
-def test_a_file_of_version_1_is_brought_up_to_date_in_place(backend):
-    lines = [line for line in schema.SCHEMA.splitlines() if "checksum" not in line]
-    old = "\n".join(lines).replace("DEFAULT 0,\n)", "DEFAULT 0\n)")
+def _schema_of_version(version: int) -> str:
+    text = schema.SCHEMA.replace(schema.USERS_SCHEMA, "")
+    if version == 1:
+        lines = [line for line in text.splitlines() if "checksum" not in line]
+        text = "\n".join(lines).replace("DEFAULT 0,\n)", "DEFAULT 0\n)")
+        text = text.replace("died_at REAL NOT NULL,\n)", "died_at REAL NOT NULL\n)")
+    return text
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_version_is_brought_up_to_date_in_place(backend, version):
     with closing(sqlite3.connect(backend.path)) as db:
-        db.executescript(old.replace("died_at REAL NOT NULL,\n)", "died_at REAL NOT NULL\n)"))
-        db.execute("PRAGMA user_version = 1")
+        db.executescript(_schema_of_version(version))
+        db.execute(f"PRAGMA user_version = {version}")
         values = ", ".join("?" * 7)
         rows = [record(event_id="old"), record(event_id="broken", event="no JSON")]
         db.executemany(f"INSERT INTO queue ({schema.COLUMNS}) VALUES ({values})", rows)
@@ -134,6 +145,22 @@ def test_a_file_of_version_1_is_brought_up_to_date_in_place(backend):
     backend.inbox().put([record(event_id="new")])
     assert [item.event_id for item in deliver(backend.outbox())] == ["old", "new"]
     assert [letter.record.event_id for letter in backend.dead()] == ["broken"]
+    forget(backend.path, "shop", ["u-1"], LATE)
+    with pytest.raises(UserForgotten):
+        backend.inbox().put([record(user_id="u-1")])
+
+
+def test_a_repair_keeps_the_users_that_are_held(backend):
+    fill(backend, 300)
+    forget(backend.path, "shop", ["u-1", "u-2"], LATE)
+    content = bytearray(backend.path.read_bytes())
+    content[-2 * 4096 :] = b"\xff" * 2 * 4096
+    backend.path.write_bytes(content)
+    assert backend.outbox().repair() is not None
+    for user_id in ("u-1", "u-2"):
+        with pytest.raises(UserForgotten):
+            backend.inbox().put([record(user_id=user_id)])
+    assert backend.inbox().put([record(user_id="u-3")]) == [True]
 
 
 # --- the file ---
@@ -397,7 +424,7 @@ def test_letters_that_are_gone_meanwhile_are_not_replayed(backend):
     assert status(backend.path).queued == 2
     with dead._database.transaction() as db:
         db.execute("UPDATE dead SET user_id = 'u-1'")
-    assert forget(backend.path, "shop", "u-1") == (0, 1)
+    assert forget(backend.path, "shop", ["u-1"]) == (0, 1)
     dead.replay(letters[2:])
     assert status(backend.path)[:3] == (2, 0, 0)
 

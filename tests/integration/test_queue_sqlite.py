@@ -34,9 +34,10 @@ from gateway.queues.registry import find_queue
 from gateway.queues.session_scheduler import SessionScheduler
 from gateway.queues.sqlite import connection, wal
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.dead_letters import find, forget, status
+from gateway.queues.sqlite.dead_letters import find, status
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
+from gateway.queues.sqlite.users import forget
 from gateway.settings import Settings, load
 from tests.helpers import queue_contract as contract
 from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, receive_all, record
@@ -52,6 +53,7 @@ def backend(tmp_path: Path) -> SqliteBackend:
 
 class TestSqlite(
     contract.QueueContract,
+    contract.HoldsUsers,
     contract.SettlesForGood,
     contract.DropsDuplicates,
     contract.OrderInSessions,
@@ -364,10 +366,36 @@ def test_events_that_are_forgotten_while_they_wait_hold_up_none_of_the_others(ba
     backend.inbox().put([record(user_id=user, session_id="s") for user in users])
     outbox = backend.outbox()
     first = receive(outbox)
-    assert forget(backend.path, "shop", "u-1") == (25, 0)
+    assert forget(backend.path, "shop", ["u-1"]) == (25, 0)
     outbox.settle(first, [], [])
     rest = drain(outbox)
     assert [item.record.user_id for item in rest] == [None] * 25
+
+
+def test_holds_that_are_over_are_deleted(backend):
+    end = backend.clock.now + 60
+    forget(backend.path, "shop", ["ann", "ben"], end)
+    forget(backend.path, "shop", ["cleo"], end + 60)
+    counts, outbox = [], backend.outbox()
+    for seconds in (0, 61, 61):
+        backend.pass_time(seconds)
+        outbox.tidy()
+        with closing(sqlite3.connect(backend.path)) as db:
+            counts += db.execute("SELECT count(*) FROM held_users").fetchone()
+    assert counts == [3, 1, 0]
+
+
+def test_no_file_holds_a_user_by_name_or_by_a_hash_that_another_file_has(tmp_path):
+    hashes = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "queue.db"
+        forget(path, "shop", ["ann@example.com"], 4e9)
+        with closing(sqlite3.connect(path)) as db:
+            hashes |= set(db.execute("SELECT user FROM held_users"))
+        content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        assert b"ann@example.com" not in content
+    assert len(hashes) == 2
 
 
 def _bytes_on_disk(backend: SqliteBackend) -> int:
@@ -592,7 +620,7 @@ def test_a_queue_behind_a_link_has_one_forwarder_under_either_name(by_link, tmp_
 
 def test_what_is_forgotten_behind_a_link_is_in_no_file_any_more(by_link, tmp_path):
     find_queue(by_link).open_inbox().put([record(user_id="u-1", event='{"itemId": "of-the-user"}')])
-    assert find_queue(by_link).forget("shop", "u-1") == (1, 0)
+    assert find_queue(by_link).forget("shop", ["u-1"]) == (1, 0)
     files = [path for path in tmp_path.rglob("queue.db*") if not path.is_symlink()]
     assert b"of-the-user" not in b"".join(path.read_bytes() for path in files)
 
@@ -770,14 +798,14 @@ def test_what_was_in_hand_of_a_removed_file_takes_nothing_with_it_from_the_new_o
 def test_a_file_that_is_not_there_yet_has_nothing_in_it_and_is_not_made(backend):
     assert status(backend.path) == (0, 0, 0, None)
     assert find(backend.path, "e-1") == []
-    assert forget(backend.path, "shop", "u-1") == (0, 0)
+    assert forget(backend.path, "shop", ["u-1"]) == (0, 0)
     assert backend.dead() == []
     assert list(backend.path.parent.iterdir()) == []
 
 
 def test_a_file_that_is_away_for_its_repair_is_not_taken_for_none(backend):
     Path(f"{backend.path}-repair").touch()
-    for look in (lambda: status(backend.path), lambda: forget(backend.path, "shop", "u-1")):
+    for look in (lambda: status(backend.path), lambda: forget(backend.path, "shop", ["u-1"])):
         with pytest.raises(QueueUnavailable) as trouble:
             look()
         assert trouble.value.reason == "repairing"

@@ -417,6 +417,8 @@ def test_forget_and_trace_know_the_dead_letters_and_say_that_the_rest_can_not_be
     for name, value in {**environ, "GATEWAY_QUEUE": backend.url}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)  # the trail's place
+    assert main(["forget", "--site", "shop", "--user", "ann", "--hold", "30"]) == 1
+    assert "--hold needs a queue on SQLite" in capsys.readouterr().err
     assert main(["forget", "--site", "shop", "--user", "ann"]) == 0
     told = capsys.readouterr()
     assert "Forgotten: 1 dead letters, 0 steps" in told.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,9 @@ class MemoryBackend:
     def dead(self) -> list[DeadLetter]:
         return list(self.queue.open_dead_letters().list())
 
+    def forget(self, *users: Any) -> tuple[int, int]:
+        return self.queue.forget(*users)
+
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
 
@@ -45,6 +49,7 @@ class TestMemory(
     contract.OrderInSessions,
     contract.OneBatchOfASession,
     contract.SitesApart,
+    contract.HoldsUsers,
 ):
     pass
 
@@ -54,6 +59,6 @@ def test_the_registry_finds_it_by_its_scheme(settings: Settings) -> None:
     records = [record(), record(user_id="u-1")]
     queue.open_inbox().put(records)
     assert queue.find(records[0].event_id) == [(records[0], 0)]
-    assert queue.forget("shop", "u-1") == (1, 0)
+    assert queue.forget("shop", ["u-1"]) == (1, 0)
     assert queue.status().queued == queue.count_unsettled() == 1
     assert ids(drain(queue.open_outbox()[1])) == [records[0].event_id]

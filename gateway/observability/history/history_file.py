@@ -6,8 +6,9 @@ begins while the WAL is longer than WAL_BYTES, so it outgrows that by one transa
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -199,19 +200,20 @@ def _give_back(db: sqlite3.Connection) -> None:
     _empty_wal(db)
 
 
-def forget(path: Path, site: str, user_id: str) -> int:
-    """Delete a user's steps, and those of the sessions they were in; return how many.
+def forget(path: Path, site: str, user_ids: Collection[str]) -> int:
+    """Delete users' steps, and those of the sessions they were in; return how many.
 
     Steps of requests whose site could not be determined are deleted by the userId alone.
     """
     if not path.exists():
         return 0
+    users = "(SELECT value FROM json_each(:users))"
     with opened(path) as db:
         db.execute("PRAGMA secure_delete = ON")
         with transaction(db):
             return db.execute(
-                """DELETE FROM steps WHERE (site = '' AND user_id = :user)
-                   OR site = :site AND (user_id = :user OR session_id IN (
-                   SELECT session_id FROM steps WHERE site = :site AND user_id = :user))""",
-                {"site": site, "user": user_id},
+                f"""DELETE FROM steps WHERE (site = '' AND user_id IN {users})
+                    OR site = :site AND (user_id IN {users} OR session_id IN (
+                    SELECT session_id FROM steps WHERE site = :site AND user_id IN {users}))""",
+                {"site": site, "users": json.dumps([*user_ids])},
             ).rowcount

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,12 +11,13 @@ from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, Record,
 from gateway.queues.group_commit import unheard
 from gateway.queues.sqlite.backup import backup
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, status
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
+from gateway.queues.sqlite.users import forget
 from gateway.settings import Settings
 
 
@@ -59,8 +60,10 @@ class SqliteQueue:
     def find(self, event_id: str) -> list[tuple[Record, int]]:
         return find(self.path, event_id)
 
-    def forget(self, site: str, user_id: str) -> tuple[int, int]:
-        return forget(self.path, site, user_id)
+    def forget(
+        self, site: str, user_ids: Collection[str], hold_until: float | None = None
+    ) -> tuple[int, int]:
+        return forget(self.path, site, user_ids, hold_until)
 
     def exists(self) -> bool:
         return Database(self.path, "FULL").exists()

@@ -98,21 +98,3 @@ def status(path: Path) -> Status:
     in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
     age = None if oldest is None else max(0.0, now - oldest)
     return Status(queued, in_flight, dead, age)
-
-
-def forget(path: Path, site: str, user_id: str) -> tuple[int, int]:
-    """Overwrite a user's events in a file, those that wait and the dead; how many of each."""
-    database = Database(path, "FULL")
-    if not database.exists():
-        return 0, 0
-    with database.reading() as db:
-        db.execute("PRAGMA secure_delete = ON")
-    with database.transaction() as db:
-        queued, dead = (
-            db.execute(f"DELETE FROM {table} WHERE site = ? AND user_id = ?", (site, user_id))
-            for table in ("queue", "dead")
-        )
-    counts = queued.rowcount, dead.rowcount
-    database.require_truncated_wal("the log still holds what was deleted: try again")
-    database.close()
-    return counts

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.queues import QueueFull, QueueUnavailable, Record, duplicates
+from gateway.queues import QueueFull, QueueUnavailable, Record, UserForgotten, duplicates
 from gateway.queues.group_commit import GroupCommit, unheard
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.schema import insert, seen_tables
+from gateway.queues.sqlite.users import find_held
 from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
 
@@ -57,11 +58,19 @@ class SqliteInbox:
         self._clock = clock
         self._looked_at = float("-inf")
         self._unlooked = 0  # characters of events stored since then
-        self._group: GroupCommit[Record, bool] = GroupCommit(self._store, committed=committed)
+        self._group: GroupCommit[Record, bool | None] = GroupCommit(
+            self._store, committed=committed
+        )
 
     def put(self, records: Sequence[Record]) -> Sequence[bool]:
-        """Store all or none; on return they are on disk. Whether each of them was new."""
-        return self._group.commit(records)
+        """Store all or none; on return they are on disk. Whether each of them was new.
+
+        Raises UserForgotten after storing the other users' records.
+        """
+        is_new = self._group.commit(records)
+        if None in is_new:
+            raise UserForgotten
+        return list(map(bool, is_new))
 
     def check(self) -> None:
         """Raise QueueError where `put` could not store an event now."""
@@ -83,7 +92,8 @@ class SqliteInbox:
         finally:
             database.close()
 
-    def _store(self, records: Sequence[Record]) -> list[bool]:
+    def _store(self, records: Sequence[Record]) -> list[bool | None]:
+        """Return for each record whether it was new; None if its user is held."""
         database = self._database
         looks = self._unlooked >= LOOK_LENGTH or time.monotonic() - self._looked_at > LOOK_SECONDS
         if looks:
@@ -91,13 +101,17 @@ class SqliteInbox:
             self._looked_at, self._unlooked = time.monotonic(), 0
         with database.transaction() as db:
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
-            marked = [_marked(db, now, before, record) for record in records]
+            held = find_held(db, records, self._clock())
+            is_held = [(record.site, record.user_id) in held for record in records]
+            free = [record for record, no in zip(records, is_held, strict=True) if not no]
+            marked = [_marked(db, now, before, record) for record in free]
             insert(db, filter(None, marked))
         self._unlooked += sum(len(record.event) for record in records)
         if looks:
             with suppress(QueueUnavailable):  # all is stored: whoever comes next meets it
                 database.checkpoint(NEGLECTED_LOG_BYTES)
-        return [record is not None for record in marked]
+        is_new = (record is not None for record in marked)
+        return [None if no else next(is_new) for no in is_held]
 
 
 def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.queues import BATCH_RECORDS, Delivery, QueueUnavailable, Record, Rejection, Release
 from gateway.queues.session_scheduler import SessionScheduler
-from gateway.queues.sqlite import wal
+from gateway.queues.sqlite import users, wal
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.recovery import repair
@@ -126,7 +126,7 @@ class SqliteOutbox:
             return oldest_at(db)
 
     def tidy(self) -> None:
-        """Checkpoint the WAL, delete old marks, and give free pages back."""
+        """Checkpoint the WAL, delete old marks and holds, and give free pages back."""
         self._database.require_sound()
         log_size = wal.bytes_used(self._database.path)
         idle, self._log_size = log_size == self._log_size, log_size
@@ -137,10 +137,12 @@ class SqliteOutbox:
         old = seen_tables(self._now(), self._dedupe_seconds)[2]
         with self._database.reading() as db:
             outdated = db.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone()
+            outdated = outdated or users.has_expired(db, self._now())
             spare = db.execute("PRAGMA freelist_count").fetchone()[0] > VACUUM_PAGES
         if outdated or spare:
             with self._database.transaction() as db:
                 db.execute(f"DELETE FROM {old}")
+                users.delete_expired(db, self._now())
                 for _ in range(VACUUM_PAGES if spare else 0):
                     db.execute("PRAGMA incremental_vacuum(1)")
         if spare:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from gateway import file_permissions
 from gateway.queues import Record
+from gateway.queues.sqlite import users
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import QueueLocks
@@ -158,7 +159,9 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
                 dead += 1
         for row in readable(old, "dead", DEAD_COLUMNS):
             dead += _insert_dead(db, row)
-        _carry_marks(old, db)
+        with closing(connect(old)) as source:
+            _carry_marks(source, db)
+            users.carry_over(source, db)
     database.require_truncated_wal(IN_USE)
     database.close()
     fresh.rename(path)
@@ -193,13 +196,12 @@ def _has_schema(path: Path) -> bool:
     return False
 
 
-def _carry_marks(path: Path, db: sqlite3.Connection) -> None:
+def _carry_marks(old: sqlite3.Connection, db: sqlite3.Connection) -> None:
     """Copy the marks of seen events, as far as they can be read from both ends."""
-    with closing(connect(path)) as old:
-        for table, order in product(SEEN_TABLES, ("ASC", "DESC")):
-            with suppress(*UNREADABLE):
-                marks = old.execute(f"SELECT mark FROM {table} ORDER BY mark {order}")
-                db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", marks)
+    for table, order in product(SEEN_TABLES, ("ASC", "DESC")):
+        with suppress(*UNREADABLE):
+            marks = old.execute(f"SELECT mark FROM {table} ORDER BY mark {order}")
+            db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", marks)
 
 
 def _insert_dead(db: sqlite3.Connection, row: tuple[Any, ...]) -> bool:

@@ -10,7 +10,7 @@ from gateway.queues import QueueUnavailable, Record
 from gateway.queues.sqlite.rows import checked, moment
 from gateway.reasons import Reason
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE queue (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, so that a cursor may rest on it
@@ -46,12 +46,22 @@ SEEN_TABLES = ("seen0", "seen1", "seen2")
 SCHEMA += "".join(
     f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
 )
+# Users are known by keyed hashes alone: see users.py.
+USERS_SCHEMA = """
+CREATE TABLE hash_key (value BLOB NOT NULL);
+INSERT INTO hash_key VALUES (randomblob(32));
+CREATE TABLE held_users (user INTEGER PRIMARY KEY, until REAL NOT NULL);  -- epoch seconds
+CREATE INDEX held_users_by_until ON held_users (until);
+"""
+SCHEMA += USERS_SCHEMA
 COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-UPGRADE = ";".join(
-    f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1"
+CHECKSUM_COLUMNS = "".join(
+    f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;"
     for table in ("queue", "dead")
 )
+# What an older file lacks, by its version; 0 is a new file.
+UPGRADES = {0: SCHEMA, 1: CHECKSUM_COLUMNS + USERS_SCHEMA, 2: USERS_SCHEMA}
 
 INSERT_DEAD = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
                   VALUES ({", ".join("?" * 12)})"""
@@ -73,7 +83,7 @@ def fill(db: sqlite3.Connection, path: Path) -> None:
     try:
         found = version(db, path)
         if found < SCHEMA_VERSION:
-            for statement in (UPGRADE if found else SCHEMA).split(";"):
+            for statement in UPGRADES[found].split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")

@@ -7,7 +7,7 @@ must not be loaded before gevent has patched `ssl` in a worker.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ from gateway.settings import Settings
 if TYPE_CHECKING:
     from gateway.queues.sqs.dead_letters import SqsDeadLetters
     from gateway.queues.sqs.inbox import SqsInbox
+
+NO_HOLD = "--hold needs a queue on SQLite: web nodes that share an SQS queue share no list of users"
 
 
 class SqsQueue:
@@ -79,10 +81,15 @@ class SqsQueue:
     def find(self, event_id: str) -> list[tuple[Record, int]] | None:
         return None
 
-    def forget(self, site: str, user_id: str) -> tuple[None, int]:
+    def forget(
+        self, site: str, user_ids: Collection[str], hold_until: float | None = None
+    ) -> tuple[None, int]:
+        if hold_until is not None:
+            raise QueueError(Reason.SQS_FAILED, NO_HOLD)
         letters, count = self.open_dead_letters(), 0
+        users = {(site, user_id) for user_id in user_ids}
         for letter in letters.list():
-            if (letter.record.site, letter.record.user_id) == (site, user_id):
+            if (letter.record.site, letter.record.user_id) in users:
                 letters.purge([letter])
                 count += 1
         return None, count
