@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import boto3
 import botocore.session
+import gevent
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import (
@@ -28,6 +29,9 @@ from gateway.forwarder.batching import Call, CallRejected, Misconfigured, Retry
 from gateway.reasons import Reason
 from gateway.sites import Site
 
+# For a whole call: an answer that drips meets no read timeout. It takes effect in greenlets, which
+# the command `forward` makes of all threads.
+CALL_SECONDS = 15.0
 CONFIG = Config(
     connect_timeout=5,
     read_timeout=10,
@@ -80,7 +84,12 @@ class Personalize:
         if site is None:
             raise Misconfigured(Reason.UNKNOWN_SITE, f"the sites file has no [sites.{call.site}]")
         try:
-            return _request_id(self._client(site).put_events(**_request(site, call)))
+            client = self._client(site)
+            with gevent.Timeout(CALL_SECONDS):
+                return _request_id(client.put_events(**_request(site, call)))
+        except gevent.Timeout:
+            message = f"no complete answer within {CALL_SECONDS:.0f} s"
+            raise Retry(Reason.UNREACHABLE, message) from None
         except ClientError as error:
             failure = _failure(error, call)
             failure.request_id = _request_id(error.response)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,7 +33,7 @@ from gateway.sandbox import Faults, Sandbox
 from gateway.sites import Site, read_sites
 from tests.helpers.queue_contract import record
 from tests.helpers.secrecy import MARK
-from tests.helpers.support import TRACKING_ID, eventually, free_port, write_sites
+from tests.helpers.support import ROOT, TRACKING_ID, eventually, free_port, write_sites
 
 ROLE = "arn:aws:iam::123456789012:role/events"
 MORE_SITES = f"""
@@ -61,7 +63,7 @@ class Stub:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.body = b""
-        self.mode = "answer"  # or "cut", "hang"
+        self.mode = "answer"  # or "cut", "hang", "drip"
         self.requests: list[Request] = []
         self._end = threading.Event()
         stub = self
@@ -72,6 +74,13 @@ class Stub:
                 stub.requests.append(Request(dict(self.headers), body))
                 if stub.mode == "hang":
                     stub._end.wait(30)
+                if stub.mode == "drip":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                    while not stub._end.wait(0.05):
+                        try:
+                            self.wfile.write(b" ")
+                        except OSError:  # the client has given up
+                            return
                 if stub.mode != "answer":
                     return
                 self.send_response(stub.status)
@@ -424,6 +433,35 @@ def test_an_answer_cut_short_is_retried(aws, stub, sender):
 
     stub.body = Longer(stub_body)
     assert type(failure(sender, call())) is Retry
+
+
+DRIPPED = """
+from gevent import monkey
+monkey.patch_all(select=False)
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from gateway.forwarder import personalize
+from gateway.forwarder.batching import Call, Retry
+from gateway.sites import read_sites
+
+personalize.CALL_SECONDS = 1.0
+sender = personalize.Personalize(SimpleNamespace(sites=read_sites(Path(sys.argv[1]))))
+try:
+    sender.send(Call("shop", "s-1", None, []))
+except Retry as error:
+    print(error.reason, error)
+"""
+
+
+def test_an_answer_that_drips_is_given_up(aws, stub, tmp_path):
+    to(aws, stub.url)
+    stub.mode = "drip"
+    sites = write_sites(tmp_path / "sites.toml")
+    command = [sys.executable, "-c", DRIPPED, str(sites)]
+    run = subprocess.run(command, cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("unreachable no complete answer within 1 s\n", "")
+    assert len(stub.requests) == 1
 
 
 # --- set-up ---

@@ -64,6 +64,18 @@ class TestSqlite(
     """The whole contract."""
 
 
+def test_many_sites_share_the_memory_for_what_waits(backend, monkeypatch):
+    monkeypatch.setattr("gateway.queues.sqlite.outbox.AHEAD", 60)
+    monkeypatch.setattr("gateway.queues.sqlite.outbox.LEAST_AHEAD", 10)
+    sites = [f"site-{number}" for number in range(20)]
+    for site in sites:
+        backend.inbox().put([record(site, f"s-{number}") for number in range(40)])
+    outbox = backend.outbox()
+    outbox.settle(receive(outbox, 1), [], [])
+    assert max(outbox._scheduler.known(site)[1] for site in sites) <= 10
+    assert len(drain(outbox)) == 20 * 39
+
+
 # --- processes of their own ---
 
 PRELUDE = """\

@@ -19,7 +19,7 @@ from gateway.queues.sqlite.rows import checked, damaged_copy, is_whole, printabl
 from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, oldest_at, seen_tables
 from gateway.reasons import Reason
 
-AHEAD = 20_000  # sessions of a site whose records are known, so that each one's fill its calls
+AHEAD, LEAST_AHEAD = 20_000, 1_000  # sessions known, of all sites and of each: they fill calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms
 CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder checkpoints it
 VACUUM_PAGES = 256
@@ -64,6 +64,7 @@ class SqliteOutbox:
         self._log_size = 0  # when last tidied
         self._opening = 0  # of the file, whose records are scheduled
         self._scheduler = SessionScheduler(clock)
+        self._ahead = LEAST_AHEAD  # sessions of each site to know
 
     def sites(self) -> list[str]:
         """Return the sites whose records wait."""
@@ -73,6 +74,7 @@ class SqliteOutbox:
             sites = [site for (site,) in db.execute(SITES)]
         if any(printable(site) != site for site in sites):
             raise QueueUnavailable(Reason.DAMAGED, "the index of sites is not readable")
+        self._ahead = max(LEAST_AHEAD, AHEAD // max(1, len(sites)))
         return sites
 
     def receive(self, site: str, capacity: int, *, newest: bool = False) -> list[list[Delivery]]:
@@ -172,16 +174,17 @@ class SqliteOutbox:
 
     def _look_ahead(self, db: sqlite3.Connection, site: str) -> None:
         """Learn of a site's records that came meanwhile, or that it had no room for."""
+        page = min(PAGE, self._ahead)
         for _ in range(PAGES):
             cursor, sessions = self._scheduler.known(site)
-            if sessions >= AHEAD:
+            if sessions >= self._ahead:
                 return
-            found = db.execute(SELECT_AFTER, (site, cursor, PAGE)).fetchall()
+            found = db.execute(SELECT_AFTER, (site, cursor, page)).fetchall()
             handles = [cursor, *(handle for handle, _ in found)]
             if any(later <= earlier for earlier, later in pairwise(handles)):
                 raise QueueUnavailable(Reason.DAMAGED, f"the index of {site} is out of order")
             self._scheduler.add(site, [(handle, printable(session)) for handle, session in found])
-            if len(found) < PAGE:
+            if len(found) < page:
                 return
 
     def _next_batch(self, db: sqlite3.Connection, site: str, *, newest: bool) -> list[Delivery]:
