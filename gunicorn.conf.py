@@ -19,6 +19,8 @@ from gateway.settings import require_secret_key, server_settings
 from gateway.strict_schema import SettingsError
 from gateway.web import drop_credentials, open_files
 
+FOLDER_PREFIX = "personalize-gateway-"
+
 
 def _workers():
     """Return the number of workers; exit with one line if PORT or WEB_CONCURRENCY is invalid."""
@@ -53,11 +55,13 @@ def on_starting(server):
         sys.exit(f"personalize-gateway: {error}")
     open_files.raise_limit()
     # The workers share this folder, so it belongs to the user that gunicorn runs them as.
-    server.folder = tempfile.mkdtemp(prefix="personalize-gateway-")
+    server.folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
     if server.cfg.uid != os.geteuid():
         os.chown(server.folder, server.cfg.uid, server.cfg.gid)
-    # Their counters are files, so that /metrics can sum them up.
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", server.folder)
+    # Their counters are files, so that /metrics can sum them up. At SIGUSR2 gunicorn starts a new
+    # master with `env_orig`, so the counters go on in the folder of the old one.
+    counters = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", server.folder)
+    server.cfg.env_orig["PROMETHEUS_MULTIPROC_DIR"] = counters
     # A worker that can't boot halts gunicorn, so none reads a sites file that may be broken by
     # then. The server outlives a reload, which runs this file again.
     server.sites = SitesFileCopy(reloadable, Path(server.folder) / "sites.toml")
@@ -95,7 +99,9 @@ def post_fork(server, worker):
     if server.has_local_queue:
         drop_credentials.drop_credentials()
     os.environ.update(server.sites.environ())
-    process_label.set_process_label(f"web-{worker.slot}")
+    # During an upgrade by SIGUSR2 the old master's workers count as well, in files of their own.
+    master = f"{os.getppid()}-" if server.master_pid else ""
+    process_label.set_process_label(f"web-{master}{worker.slot}")
 
 
 def post_worker_init(worker):
@@ -113,7 +119,15 @@ def worker_exit(server, worker):
 
 
 def on_exit(server):
-    """Stop the forwarder, which first finishes the calls in flight."""
-    shutil.rmtree(server.folder, ignore_errors=True)
+    """Stop the forwarder, which first finishes the calls in flight, and remove the folders.
+
+    The counters' folder stays if another master uses it (see SIGUSR2), or if it is not ours.
+    """
+    counters = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+    is_ours = os.path.basename(counters).startswith(FOLDER_PREFIX)
+    if is_ours and not (server.reexec_pid or server.master_pid):
+        shutil.rmtree(counters, ignore_errors=True)
+    if server.folder != counters:
+        shutil.rmtree(server.folder, ignore_errors=True)
     if server.supervisor:
         server.supervisor.stop()

@@ -43,7 +43,9 @@ def add_command(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Deliver; return the exit status."""
     if options.beside:
-        process_label.set_process_label("forwarder")
+        # During an upgrade of gunicorn by SIGUSR2 the old master's forwarder still counts.
+        master = f"-{options.beside}" if "GUNICORN_PID" in os.environ else ""
+        process_label.set_process_label(f"forwarder{master}")
         os.nice(YIELDING)
     _become_greenlets()
     logs.configure()

@@ -32,4 +32,6 @@ def run(options: argparse.Namespace) -> NoReturn:
 def gunicorn(*options: str) -> list[str]:
     """Return the command that starts gunicorn with our configuration and these options."""
     config = str(files("gateway") / "gunicorn.conf.py")
-    return [sys.executable, "-m", "gunicorn", "--config", config, *options]
+    # Not `-m gunicorn`: the new master of SIGUSR2 runs the module as a file, and beside gunicorn's
+    # __main__.py its package `http` hides Python's.
+    return [sys.executable, "-m", "gunicorn.app.wsgiapp", "--config", config, *options]

@@ -161,7 +161,9 @@ class Gateway:
 
     def start_with(self, output: int, *options: str, **environ: str) -> Gateway:
         """The same, with what it says going to this descriptor."""
-        command = [sys.executable, "-m", "gunicorn", self.app, "-b", f"127.0.0.1:{self.port}"]
+        # Not `-m gunicorn`: started so, gunicorn can't start itself again at SIGUSR2.
+        program = [sys.executable, "-m", "gunicorn.app.wsgiapp"]
+        command = [*program, self.app, "-b", f"127.0.0.1:{self.port}"]
         self.log.touch()
         self._process = subprocess.Popen(
             [*command, *options],

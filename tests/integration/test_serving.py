@@ -20,6 +20,7 @@ from gateway.commands.forward import YIELDING
 from gateway.queues.sqlite.locks import ForwarderLock
 from gateway.sandbox import Faults
 from tests.helpers.support import (
+    ADMIN_TOKEN,
     ORIGIN,
     ROOT,
     TRACKING_ID,
@@ -225,6 +226,34 @@ def test_the_forwarder_survives_a_reload_and_ends_with_the_master(gateway):
     gateway.assert_delivered(gateway.assert_accepted(event()))
     assert gateway.forwarders() == before
     gateway.stop(signal.SIGKILL)
+
+
+def test_an_upgrade_of_gunicorn_keeps_the_counters(gateway):
+    gateway.start(GATEWAY_ADMIN_TOKEN=ADMIN_TOKEN)
+    ids = [gateway.assert_accepted(event())[0] for _ in range(20)]
+    gateway.assert_delivered(ids)
+    old = gateway.master
+    before = set(children(old))
+    os.kill(old, signal.SIGUSR2)
+
+    def new_master() -> int | None:
+        new = [pid for pid in set(children(old)) - before if len(children(pid)) > 2]
+        return new[0] if new else None
+
+    new = eventually(new_master, "the new master has its workers and forwarder")
+    ids += [gateway.assert_accepted(event())[0] for _ in range(40)]  # by workers of both
+    os.kill(old, signal.SIGTERM)
+    eventually(lambda: not alive(old), "the old master has ended")
+    try:
+        ids += [gateway.assert_accepted(event())[0] for _ in range(20)]
+        gateway.assert_delivered(ids)
+        accepted = "gateway_events_accepted_total"
+        assert gateway.metric(accepted) == len(ids)
+        delivered = "gateway_events_delivered_total"
+        eventually(lambda: gateway.metric(delivered) == len(ids), "all deliveries are counted")
+    finally:
+        os.kill(new, signal.SIGTERM)
+        eventually(lambda: not alive(new), "the new master has ended")
 
 
 def test_a_forwarder_can_be_switched_off(gateway):
