@@ -64,6 +64,19 @@ class TestSqlite(
     """The whole contract."""
 
 
+@pytest.mark.parametrize("windows", [0, 1])
+def test_marks_of_delivered_events_never_fill_the_queue(backend, windows):
+    inbox, outbox = backend.inbox(max_bytes=500_000), backend.outbox()
+    for start in range(0, 30_000, 1000):
+        inbox.put(
+            [record(event_id=f"e-{n}", session_id=f"s-{n}") for n in range(start, start + 1000)]
+        )
+        drain(outbox)
+    backend.pass_time(3600 * windows)
+    inbox.check()
+    assert inbox.put([record(event_id="one more")]) == [True]
+
+
 def test_many_sites_share_the_memory_for_what_waits(backend, monkeypatch):
     monkeypatch.setattr("gateway.queues.sqlite.outbox.AHEAD", 60)
     monkeypatch.setattr("gateway.queues.sqlite.outbox.LEAST_AHEAD", 10)
@@ -278,7 +291,7 @@ def test_past_a_limit_put_is_refused_and_delivery_goes_on(backend, limits, reaso
 
 
 def test_a_queue_that_was_full_takes_events_again_once_they_are_delivered(backend):
-    inbox, outbox, stored = backend.inbox(max_bytes=2_000_000), backend.outbox(), 0
+    inbox, outbox, stored = backend.inbox(max_bytes=1_000_000), backend.outbox(), 0
     for _ in range(3):
         full = False
         while not full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,13 @@ EARLY = 20
 EARLY_BYTES = 1 << 20
 
 
+# Bytes that a mark takes in the file, and seconds between looks whether marks fill it.
+MARK_BYTES = 30
+MARKS_LOOK_SECONDS = 60.0
+
 PROBE = Record("", "", None, "", "", None, 0.0)  # what readiness tries to store, and takes back
+
+log = logging.getLogger(__name__)
 
 
 class _Undo(Exception):
@@ -58,6 +65,7 @@ class SqliteInbox:
         self._clock = clock
         self._looked_at = float("-inf")
         self._unlooked = 0  # characters of events stored since then
+        self._marks_looked_at = float("-inf")
         self._group: GroupCommit[Record, bool | None] = GroupCommit(
             self._store, committed=committed
         )
@@ -82,7 +90,7 @@ class SqliteInbox:
         try:
             max_bytes = self._max_bytes - self._max_bytes // EARLY
             early = self._min_free_bytes // EARLY + EARLY_BYTES
-            _require_room(database, max_bytes, self._min_free_bytes + early)
+            self._require_capacity(database, max_bytes, self._min_free_bytes + early)
             database.require_durable()
             with suppress(_Undo), database.transaction() as db:
                 now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
@@ -92,12 +100,41 @@ class SqliteInbox:
         finally:
             database.close()
 
+    def _require_capacity(self, database: Database, max_bytes: int, min_free_bytes: int) -> None:
+        """Raise QueueFull if a limit is reached, even without the marks that fill the file."""
+        if database.is_full(max_bytes) and not (
+            self._drop_marks(database) and not database.is_full(max_bytes)
+        ):
+            raise QueueFull(Reason.QUEUE_FULL, f"the queue has reached {max_bytes} bytes")
+        if database.free_bytes() < min_free_bytes:
+            raise QueueFull(Reason.DISK_RESERVE, f"less than {min_free_bytes} bytes of disk free")
+
+    def _drop_marks(self, database: Database) -> bool:
+        """Empty the tables of marks that take a quarter of the limit each: events matter more."""
+        if time.monotonic() - self._marks_looked_at < MARKS_LOOK_SECONDS:
+            return False
+        self._marks_looked_at = time.monotonic()
+        current, before, _ = seen_tables(self._clock(), self._dedupe_seconds)
+        quarter = self._max_bytes // 4 // MARK_BYTES
+        query = "SELECT 1 FROM {} LIMIT 1 OFFSET ?"
+        with database.reading() as db:
+            large = [
+                table
+                for table in (before, current)
+                if db.execute(query.format(table), (quarter,)).fetchone()
+            ]
+        for table in large:
+            log.warning("The marks of %d events or more filled the queue: dropped", quarter)
+            with database.transaction() as db:
+                db.execute(f"DELETE FROM {table}")
+        return bool(large)
+
     def _store(self, records: Sequence[Record]) -> list[bool | None]:
         """Return for each record whether it was new; None if its user is held."""
         database = self._database
         looks = self._unlooked >= LOOK_LENGTH or time.monotonic() - self._looked_at > LOOK_SECONDS
         if looks:
-            _require_room(database, self._max_bytes, self._min_free_bytes)
+            self._require_capacity(self._database, self._max_bytes, self._min_free_bytes)
             self._looked_at, self._unlooked = time.monotonic(), 0
         with database.transaction() as db:
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
@@ -112,14 +149,6 @@ class SqliteInbox:
                 database.checkpoint(NEGLECTED_LOG_BYTES)
         is_new = (record is not None for record in marked)
         return [None if no else next(is_new) for no in is_held]
-
-
-def _require_room(database: Database, max_bytes: int, min_free_bytes: int) -> None:
-    """Raise QueueFull where a limit is reached."""
-    if database.is_full(max_bytes):
-        raise QueueFull(Reason.QUEUE_FULL, f"the queue has reached {max_bytes} bytes")
-    if database.free_bytes() < min_free_bytes:
-        raise QueueFull(Reason.DISK_RESERVE, f"less than {min_free_bytes} bytes of disk free")
 
 
 def _marked(db: sqlite3.Connection, now: str, before: str, record: Record) -> Record | None:
