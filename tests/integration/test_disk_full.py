@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from gateway.queues import QueueUnavailable, Rejection
 from gateway.queues.sqlite.database import Database
 from gateway.sandbox import Faults, Sandbox
-from tests.helpers.queue_contract import SqliteBackend, drain, ids, record
+from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, record, released
 from tests.helpers.support import ADMIN_TOKEN, ROOT, Gateway, beacon, event, eventually
 
 DISK_BYTES = 12 << 20
@@ -174,10 +175,45 @@ def test_a_backlog_drains_on_a_disk_that_others_have_filled_to_the_last_byte(gat
     flood = Flood(gateway)
     while len(flood.acknowledged) < 1000:
         flood.post(50)
+    filler = fill(disk)
+    eventually(lambda: not (disk / "queue.db-ballast").exists(), "the forwarder has thrown it")
     fill(disk)
     gateway.sandbox.faults = Faults()
     flood.assert_all_delivered()
+    filler.unlink()
     eventually(lambda: queued(gateway) == 0, "what is delivered is deleted")
+    assert len(gateway.delivered()) == len(flood.acknowledged), "nothing is sent twice"
+
+
+def test_what_is_settled_on_a_full_disk_is_written_once_there_is_space(disk, monkeypatch):
+    backend = SqliteBackend(disk)
+    backend.inbox().put([record(event_id=f"e-{n}", event=TEXT) for n in range(1000)])
+    outbox = backend.outbox()
+    first = receive(outbox)
+    filler = fill(disk)
+    outbox.settle(first[:8], [Rejection(first[8], "refused", "m", 2)], released(first[9:], 3))
+    backend.pass_time(2)
+    again, *others = receive(outbox)
+    assert (again.record.event_id, again.attempts) == ("e-9", 3)
+    delivered = [*first[:8], again, *others]
+    outbox.settle([again, *others], [], [])
+    while len(delivered) < 580:
+        deliveries = receive(outbox)
+        outbox.settle(deliveries, [], [])
+        delivered += deliveries
+    beyond = [delivery for _ in range(3) for delivery in receive(outbox)]
+    monkeypatch.setattr("gateway.queues.sqlite.settlements.MOST_UNWRITTEN", len(delivered))
+    with pytest.raises(QueueUnavailable, match="full"):
+        outbox.settle(beyond, [], [])
+    assert backend.dead() == []
+    filler.unlink()
+    backend.pass_time(2)
+    outbox.tidy()
+    assert [letter.record.event_id for letter in backend.dead()] == ["e-8"]
+    outbox.settle(beyond, [], [])
+    delivered += [*beyond, *drain(outbox)]
+    assert ids(delivered) == [f"e-{n}" for n in range(1000) if n != 8]
+    assert receive(backend.outbox()) == []
 
 
 def test_a_backlog_drains_where_the_disk_is_full_to_the_last_byte_at_the_start(gateway, disk):

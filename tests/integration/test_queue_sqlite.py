@@ -683,7 +683,7 @@ def test_trouble_has_a_reason_and_is_over_when_it_is_mended(backend, break_it, r
         inbox.check,
         lambda: inbox.put([record()]),
         lambda: receive(outbox),
-        lambda: outbox.settle([], [], []),
+        lambda: outbox.settle([Delivery(1, record(), 0)], [], []),
         outbox.tidy,
     ):
         with pytest.raises(QueueUnavailable) as trouble:

@@ -15,18 +15,14 @@ from gateway.queues.sqlite import users, wal
 from gateway.queues.sqlite.ballast import Ballast
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.recovery import repair
-from gateway.queues.sqlite.rows import checked, damaged_copy, is_whole, printable
-from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, oldest_at, seen_tables
+from gateway.queues.sqlite.rows import damaged_copy, is_whole, printable
+from gateway.queues.sqlite.schema import COLUMNS, oldest_at, seen_tables
+from gateway.queues.sqlite.settlements import CHECKPOINT_BYTES, Settlement, SettlementWriter
 from gateway.reasons import Reason
 
 AHEAD, LEAST_AHEAD = 20_000, 1_000  # sessions known, of all sites and of each: they fill calls
 PAGE, PAGES = 5_000, 10  # records looked through at a time, in some 40 ms
-CHECKPOINT_BYTES = 4 << 20  # of log, from which the forwarder checkpoints it
 VACUUM_PAGES = 256
-# The same event: a handle of a file that was replaced meanwhile may be another one's in the new.
-SAME_EVENT = "id = ? AND event_id = ?"
-INSERT_DEAD_LETTER = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
-           SELECT {COLUMNS}, checksum, ?, ?, ?, ? FROM queue WHERE {SAME_EVENT}"""
 SELECT_AFTER = "SELECT id, session_id FROM queue WHERE site = ? AND id > ? ORDER BY id LIMIT ?"
 SELECT_BY_IDS = f"""SELECT id, attempts, checksum, {COLUMNS} FROM queue
             WHERE id IN ({", ".join("?" * BATCH_RECORDS)}) ORDER BY id"""
@@ -44,6 +40,9 @@ class SqliteOutbox:
 
     A session's records are handed out in batches, the next one when the last one is settled: so
     its order holds, and calls fill up by themselves when there is a backlog.
+
+    While the disk is full, settlements are kept in memory and delivery goes on. If the process ends
+    meanwhile, their records are sent again, under the same eventIds.
     """
 
     unknown_messages = 0
@@ -64,6 +63,7 @@ class SqliteOutbox:
         self._log_size = 0  # when last tidied
         self._opening = 0  # of the file, whose records are scheduled
         self._scheduler = SessionScheduler(clock)
+        self._settlements = SettlementWriter(self._database, clock, now)
         self._ahead = LEAST_AHEAD  # sessions of each site to know
 
     def sites(self) -> list[str]:
@@ -100,24 +100,9 @@ class SqliteOutbox:
         self, acked: Sequence[Delivery], rejected: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
         """Delete the acked, make dead letters of the rejected, release the rest: all or nothing."""
-        died_at = self._now()
         self._ballast.throw()
-        self._database.checkpoint(CHECKPOINT_BYTES)  # makes the room that this takes
-        with self._database.transaction() as db:
-            for rejection in rejected:
-                delivery, reason, message, attempts = rejection
-                if delivery.is_damaged:
-                    _reject_damaged(db, rejection, died_at)
-                else:
-                    row = (reason, message, attempts, died_at, *_key(delivery))
-                    db.execute(INSERT_DEAD_LETTER, row)
-            settled = [*acked, *(rejection.delivery for rejection in rejected)]
-            db.executemany(f"DELETE FROM queue WHERE {SAME_EVENT}", map(_key, settled))
-            db.executemany(
-                f"UPDATE queue SET attempts = attempts + ? WHERE {SAME_EVENT}",
-                [(release.attempts, *_key(release.delivery)) for release in released],
-            )
-        for delivery in settled:
+        self._settlements.write(Settlement(acked, rejected, released))
+        for delivery in chain(acked, (rejection.delivery for rejection in rejected)):
             self._scheduler.settle(delivery)
         for release in released:
             self._scheduler.release(release.delivery, release.delay)
@@ -130,6 +115,7 @@ class SqliteOutbox:
     def tidy(self) -> None:
         """Checkpoint the WAL, delete old marks and holds, and give free pages back."""
         self._database.require_sound()
+        self._settlements.write(Settlement())
         log_size = wal.bytes_used(self._database.path)
         idle, self._log_size = log_size == self._log_size, log_size
         if idle:
@@ -164,6 +150,7 @@ class SqliteOutbox:
 
     def close(self) -> None:
         """Close the file."""
+        self._settlements.close()
         self._database.close()
 
     def _follow_file(self) -> None:
@@ -194,7 +181,11 @@ class SqliteOutbox:
             ids = [*handles, *[None] * (BATCH_RECORDS - len(handles))]
             rows = db.execute(SELECT_BY_IDS, ids).fetchall()
             deliveries = [_delivery(row, site, session_id) for row in rows]
-            batch = [delivery for delivery in deliveries if _is_of(delivery, site, session_id)]
+            batch = [
+                self._settlements.with_attempts(delivery)
+                for delivery in deliveries
+                if _is_of(delivery, site, session_id) and not self._settlements.is_settled(delivery)
+            ]
             # Not before they have been read, which may fail.
             self._scheduler.hand_out(site, session_id, len(batch))
             if batch:
@@ -218,18 +209,3 @@ def _is_of(delivery: Delivery, site: str, session_id: str) -> bool:
             Reason.DAMAGED, f"the index of {site} names a record of another site"
         )
     return delivery.record.session_id == session_id
-
-
-def _reject_damaged(db: sqlite3.Connection, rejection: Rejection, died_at: float) -> None:
-    """Put what is left of a row among the dead letters, unless it is another one by now."""
-    handle = rejection.delivery.handle
-    query = f"SELECT checksum, {COLUMNS} FROM queue WHERE id = ?"
-    for checksum, *values in db.execute(query, (handle,)).fetchall():
-        if not is_whole(found := Record(*values), checksum):
-            letter = checked(damaged_copy(found))
-            db.execute(INSERT_DEAD, (*letter, rejection.reason, rejection.message, 0, died_at))
-            db.execute("DELETE FROM queue WHERE id = ?", (handle,))
-
-
-def _key(delivery: Delivery) -> tuple[int, str]:
-    return delivery.handle, delivery.record.event_id
