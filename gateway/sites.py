@@ -30,6 +30,7 @@ class Site:
     endpoint_url: str | None
     role_arn: str | None
     session_minutes: int
+    visitor_days: int
     cookie_domain: str | None
     cookie_samesite: str
     allow_missing_origin: bool
@@ -67,6 +68,9 @@ class SiteSchema(Schema):
     )
     session_minutes = fields.Integer(
         load_default=30, strict=True, validate=validate.Range(1, 24 * 60)
+    )
+    visitor_days = fields.Integer(  # no browser keeps a cookie for longer
+        load_default=0, strict=True, validate=validate.Range(0, 400)
     )
     cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
     cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import flask
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, after_this_request, jsonify
 
 from gateway.events import schemas
 from gateway.observability import metrics
@@ -55,7 +55,7 @@ def blueprint(collector: Collector) -> Blueprint:
         try:
             payload = _read_payload(request)
             context = collector.contexts.get(payload.tracking_id)
-            filters.require_consent(context.site if context else None, environ)
+            require_consent(context, request)
             if context is None:
                 raise unknown_site()
             if not context.origins.allows(origin):
@@ -79,6 +79,22 @@ def _read_payload(request: flask.Request) -> schemas.Request:
         return schemas.read_request(read_body(request))
     except schemas.InvalidRequest as error:
         raise invalid_request(error) from None
+
+
+def require_consent(context: SiteContext | None, request: flask.Request) -> None:
+    """Reject if the browser asks not to be tracked, and delete a cookie that lasts for days."""
+    try:
+        filters.require_consent(context.site if context else None, request.environ)
+    except RequestRejected:
+        if context is not None:
+            cookie, header = context.cookie, request.environ.get("HTTP_COOKIE", "")
+
+            @after_this_request
+            def forget_visitor(response: Response) -> Response:
+                cookie.delete(response, header, is_secure=request.is_secure)
+                return response
+
+        raise
 
 
 def invalid_request(error: schemas.InvalidRequest) -> RequestRejected:

@@ -39,7 +39,7 @@ def blueprint(collector: Collector) -> Blueprint:
         try:
             payload = _read_payload(request)
             context = collector.contexts.get(payload.tracking_id)
-            filters.require_consent(context.site if context else None, environ)
+            collect.require_consent(context, request)
             if context is None:
                 raise collect.unknown_site()
             if not context.site.pixel:

@@ -19,6 +19,7 @@ class SessionCookie:
         self.name = f"pz_sid_{site.key}"
         self._domain = site.cookie_domain
         self._samesite = site.cookie_samesite
+        self._lasts_for_days = bool(site.visitor_days)
         self._find = re.compile(rf"(?:^|;) *{re.escape(self.name)}=([^; ]*)").findall
 
     def read(self, header: str) -> list[str]:
@@ -32,11 +33,19 @@ class SessionCookie:
         response.headers[TOKEN_HEADER] = visit.token
         if visit.cookie_seconds is None:
             return
+        self._set(response, visit.token, visit.cookie_seconds, is_secure=is_secure)
+
+    def delete(self, response: Response, header: str, *, is_secure: bool) -> None:
+        """Delete a cookie that lasts for days, if the Cookie header has it."""
+        if self._lasts_for_days and self.read(header):
+            self._set(response, "", 0, is_secure=is_secure)
+
+    def _set(self, response: Response, value: str, seconds: int, *, is_secure: bool) -> None:
         cross_site = self._samesite == "None"
         response.set_cookie(
             self.name,
-            visit.token,
-            max_age=visit.cookie_seconds,
+            value,
+            max_age=seconds,
             domain=self._domain,
             secure=cross_site or is_secure,  # browsers reject SameSite=None without Secure
             httponly=True,

@@ -16,20 +16,12 @@ from typing import NamedTuple
 
 from itsdangerous import BadSignature, Signer
 
+from gateway.web.session_lifetime import Lifetime, Session, merge
+
 LONGEST = 256  # characters of a token; longer ones are ignored
 CACHED_TOKENS = 1024  # verified tokens that are cached for each site
-LONGEST_VISIT = 24 * 60 * 60  # seconds after which every session ends
 LATEST = 24 * 60 * 60  # seconds that an event may have waited in a page
 PROMPT = 30.0  # age in seconds up to which an event tells who is visiting now
-
-
-class Session(NamedTuple):
-    """Identify one visit: its ID, its start and last renewal (epoch seconds), and its user."""
-
-    id: str
-    started: int
-    renewed: int
-    user: str = ""  # a keyed hash of the userId; empty while the visitor is anonymous
 
 
 class Claims(NamedTuple):
@@ -52,7 +44,7 @@ class Visit(NamedTuple):
 class Sessions:
     """Manage the sessions of one site."""
 
-    def __init__(self, site: str, secret_keys: Sequence[str], minutes: int) -> None:
+    def __init__(self, site: str, secret_keys: Sequence[str], lifetime: Lifetime) -> None:
         """Take the secret keys newest first: the first one signs, all of them verify."""
         self._purpose = f"personalize-gateway.session.{site}"
         self._keys = [key.encode() for key in secret_keys]
@@ -64,10 +56,7 @@ class Sessions:
         )
         # A visitor sends the same token with every beacon until it is renewed.
         self._read = lru_cache(maxsize=CACHED_TOKENS)(self._verify)
-        # A token is renewed after a tenth of the timeout, not for each event. It lives a tenth
-        # longer, so that a visitor never has less than the whole timeout.
-        self.renew_after = minutes * 60 // 10
-        self.lifetime = minutes * 60 + self.renew_after
+        self._lifetime = lifetime
 
     def read(self, token: str | None) -> Session | None:
         """Return a token's session, alive or over; None if the token is invalid."""
@@ -84,10 +73,6 @@ class Sessions:
         """Return a session's token."""
         return self._signer.sign(".".join(map(str, session))).decode()
 
-    def expires(self, session: Session) -> int:
-        """Return when a session ends, in epoch seconds."""
-        return min(session.renewed + self.lifetime, session.started + LONGEST_VISIT)
-
     def choose(self, cookies: Sequence[str], tag: str | None, now: float) -> str | None:
         """Return the cookie to use of several with one name; None if none is valid.
 
@@ -95,7 +80,7 @@ class Sessions:
         """
         by_tag = self.read(tag)
         valid = [(cookie, session) for cookie in cookies if (session := self.read(cookie))]
-        valid.sort(key=lambda pair: now > self.expires(pair[1]))
+        valid.sort(key=lambda pair: now > self._lifetime.cookie_expires(pair[1]))
         if by_tag:
             valid.sort(key=lambda pair: pair[1].id != by_tag.id)
         return valid[0][0] if valid else None
@@ -117,18 +102,18 @@ class Sessions:
         for at in happened:
             if (
                 by_tag
-                and at <= self.expires(joined or by_tag)
+                and at <= self._lifetime.expires(joined or by_tag)
                 and (own or _predates(at, by_cookie))
             ):
                 joined = joined or own or self._next(by_tag, claims.user or "", at)
-                joined = self._renewed(joined, at)
+                joined = self._lifetime.renew(joined, at)
                 session_ids.append(joined.id)
             else:
                 present = present or self._present(claims, by_cookie, now, seed)
                 session_ids.append(present.id)
         current = present or joined
         assert current is not None  # noqa: S101 - there is at least one event
-        if now > self.expires(current):
+        if now > self._lifetime.expires(current):
             return Visit(session_ids, None, None)
         by_tag, last = by_tag if current is joined else None, max(happened)
         token = self._next_token(current, claims, by_tag, by_cookie, last, now)
@@ -139,8 +124,8 @@ class Sessions:
         by_tag = None if claims.reset else self.read(claims.tag)
         by_cookie = self.read(claims.cookie)
         if by_tag and by_cookie and by_tag.id == by_cookie.id:
-            by_tag = by_cookie = _merged(by_tag, by_cookie)
-        if by_cookie and now > self.expires(by_cookie):
+            by_tag = by_cookie = merge(by_tag, by_cookie)
+        if by_cookie and now > self._lifetime.cookie_expires(by_cookie):
             by_cookie = None
         return by_tag, by_cookie
 
@@ -156,9 +141,9 @@ class Sessions:
         if user is None:
             return by_tag
         anonymous = not by_tag.user
-        certain = by_cookie.id == by_tag.id if by_cookie else now <= self.expires(by_tag)
+        certain = by_cookie.id == by_tag.id if by_cookie else now <= self._lifetime.expires(by_tag)
         if self._is_of(by_tag, user) or (anonymous and certain):
-            return self._marked(by_tag, user)
+            return self._marked(by_tag, user, now)
         is_next = by_cookie is not None and by_cookie.id == self._id("next", by_tag.id, user)
         return by_cookie if is_next else None
 
@@ -174,8 +159,8 @@ class Sessions:
         if self._is_others(session, claims.user):
             session = self._next(session, claims.user or "", now)
         elif claims.user is not None:
-            session = self._marked(session, claims.user)
-        return self._renewed(session, now)
+            session = self._marked(session, claims.user, now)
+        return self._lifetime.renew(session, now)
 
     def _next_token(
         self,
@@ -191,7 +176,8 @@ class Sessions:
         `by_tag` is None unless the events joined it or the next; `last` is the last event's time.
         """
         token = self._token(session, claims)
-        seconds = None if token == claims.cookie else math.ceil(self.expires(session) - now)
+        left = math.ceil(self._lifetime.cookie_expires(session) - now)
+        seconds = None if token == claims.cookie else left
         joined_ids = (session.id, by_tag.id if by_tag else "")
         elsewhere = by_cookie is not None and by_cookie.id not in joined_ids
         if claims.reset:  # unless a session has begun since
@@ -214,7 +200,8 @@ class Sessions:
     def _next(self, session: Session, user: str, at: float) -> Session:
         """Return another person's next session; concurrent requests derive the same ID."""
         started = max(int(at), session.started)
-        return self._marked(Session(self._id("next", session.id, user), started, started), user)
+        successor = Session(self._id("next", session.id, user), started, started)
+        return self._marked(successor, user, started)
 
     def _is_of(self, session: Session, user: str) -> bool:
         return session.user in [self._mark(session.id, user, key) for key in self._keys]
@@ -222,12 +209,8 @@ class Sessions:
     def _is_others(self, session: Session, user: str | None) -> bool:
         return bool(user is not None and session.user and not self._is_of(session, user))
 
-    def _marked(self, session: Session, user: str) -> Session:
-        return session._replace(user=self._mark(session.id, user, self._keys[0]))
-
-    def _renewed(self, session: Session, at: float) -> Session:
-        due = at - session.renewed >= self.renew_after
-        return session._replace(renewed=int(at)) if due else session
+    def _marked(self, session: Session, user: str, now: float) -> Session:
+        return self._lifetime.log_in(session, self._mark(session.id, user, self._keys[0]), now)
 
     def _id(self, *parts: str) -> str:
         return self._digest(self._keys[0], *parts)[:32]
@@ -242,10 +225,3 @@ class Sessions:
 def _predates(at: float, session: Session | None) -> bool:
     """Return whether an event of this time is older than a session, or there is no session."""
     return session is None or at < session.started
-
-
-def _merged(first: Session, second: Session) -> Session:
-    """Combine two tokens of one session."""
-    earlier, later = sorted((first, second), key=lambda session: session.renewed)
-    started = min(first.started, second.started)
-    return later._replace(started=started, user=later.user or earlier.user)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.origins import OriginPolicy
 from gateway.sites import Site
 from gateway.web.session_cookie import SessionCookie
+from gateway.web.session_lifetime import Lifetime
 from gateway.web.sessions import Sessions
 
 
@@ -32,7 +33,7 @@ def build_contexts(sites: Collection[Site], secret_keys: Sequence[str]) -> dict[
                 allow_null=site.allow_null_origin,
                 allow_missing=site.allow_missing_origin,
             ),
-            Sessions(site.key, secret_keys, site.session_minutes),
+            Sessions(site.key, secret_keys, Lifetime(site.session_minutes, site.visitor_days)),
             SessionCookie(site),
         )
         contexts[site.key] = contexts[site.tracking_id] = context

@@ -20,7 +20,8 @@ with atheris.instrument_imports(include=["gateway"]):
     from gateway import origins
     from gateway.events import schemas, strict_json
     from gateway.web import pixel, rate_limits
-    from gateway.web.sessions import Session, Sessions
+    from gateway.web.session_lifetime import Lifetime, Session
+    from gateway.web.sessions import Sessions
 
 from tests.helpers.hostile_inputs import JSONS, TEXTS
 from tests.helpers.malformed_http import Attacker
@@ -28,7 +29,7 @@ from tests.helpers.support import ORIGIN
 
 NOW = 1_763_880_000.0
 OWN = origins.pattern([ORIGIN, "https://*.shop.example.org", "http://[::1]:8000"])
-SESSIONS = Sessions("shop", ["newer", "older"], 30)
+SESSIONS = Sessions("shop", ["newer", "older"], Lifetime(30))
 GOOD = Session("0" * 32, int(NOW), int(NOW))
 
 

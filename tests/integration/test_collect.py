@@ -19,7 +19,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from gateway.queues.sqlite.backend import SqliteQueue
-from gateway.web.sessions import Session, Sessions
+from gateway.web.session_lifetime import Lifetime, Session
+from gateway.web.sessions import Sessions
 from tests.helpers.support import (
     ORIGIN,
     SECRET_KEY,
@@ -34,7 +35,7 @@ from tests.helpers.support import (
 )
 
 COOKIE = "pz_sid_shop"
-SHOP = Sessions("shop", [SECRET_KEY], 30)
+SHOP = Sessions("shop", [SECRET_KEY], Lifetime(30))
 TYPES = {
     400: "InvalidInputException",
     403: "AccessDeniedException",
@@ -461,7 +462,7 @@ def test_a_new_visitor_gets_a_cookie_for_that_site_only(client: FlaskClient) -> 
     assert morsel["httponly"]
     assert morsel["samesite"] == "Lax"
     assert morsel["path"] == "/"
-    assert int(morsel["max-age"]) == SHOP.lifetime >= 30 * 60
+    assert int(morsel["max-age"]) == Lifetime(30).timeout >= 30 * 60
     assert not morsel["secure"]
     assert not morsel["domain"]
 
@@ -498,7 +499,7 @@ def test_an_expired_cookie_starts_a_new_session(client: FlaskClient) -> None:
 
 def test_each_site_has_its_own_session_minutes(start: Start) -> None:
     client = start(SITES.replace("[sites.media]", "session_minutes = 1\n\n[sites.media]"))
-    sessions = Sessions("shop", [SECRET_KEY], 1)
+    sessions = Sessions("shop", [SECRET_KEY], Lifetime(1))
     client.set_cookie(COOKIE, token(5, sessions))
     assert cookie(post(client)) is None
     client.set_cookie(COOKIE, token(8, sessions))
@@ -510,11 +511,14 @@ def test_each_site_has_its_own_session_minutes(start: Start) -> None:
 def test_a_cookie_signed_with_an_older_key_is_valid(start: Start) -> None:
     client = start(GATEWAY_SECRET_KEY=f"newest-{SECRET_KEY},{SECRET_KEY}")
     client.set_cookie(COOKIE, token(400))
-    assert session_of(post(client), Sessions("shop", [f"newest-{SECRET_KEY}"], 30)).id == "known"
+    assert (
+        session_of(post(client), Sessions("shop", [f"newest-{SECRET_KEY}"], Lifetime(30))).id
+        == "known"
+    )
 
 
 def test_sites_never_share_a_session(client: FlaskClient, stored: Stored) -> None:
-    foreign = Sessions("media", [SECRET_KEY], 30)
+    foreign = Sessions("media", [SECRET_KEY], Lifetime(30))
     client.set_cookie(COOKIE, token(1, foreign))
     client.set_cookie("pz_sid_media", token(1, foreign))
     response = post(client)

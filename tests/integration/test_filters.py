@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from werkzeug.test import TestResponse
 
 from gateway.observability.history.reader import EventFilter, HistoryReader
 from gateway.settings import Settings
@@ -73,6 +75,27 @@ def test_opt_out_headers_are_honoured_by_default_and_leave_no_trace(
     honest = post(start(sites(f"{name} = false")), **{header: "1"})
     assert "X-Gateway-Reason" not in honest.headers
     assert len(stored()) == 2
+
+
+@pytest.mark.parametrize("header", ["Sec-GPC", "DNT"])
+def test_opt_out_headers_delete_a_cookie_that_lasts_for_days(start: Start, header: str) -> None:
+    client = start(sites("visitor_days = 30", "pixel = true"))
+    before = set_cookie(post(client))
+    assert before["max-age"] == str(30 * 24 * 60 * 60)
+    for drop in (
+        lambda: post(client, **{header: "1"}),
+        lambda: client.get("/pixel.gif?trackingId=shop&eventType=view", headers={header: "1"}),
+    ):
+        after = set_cookie(drop())
+        assert (after.value, after["max-age"], after["path"]) == ("", "0", before["path"])
+        assert client.get_cookie("pz_sid_shop") is None
+        assert "Set-Cookie" not in drop().headers  # the browser has none now
+        assert set_cookie(post(client)).value.split(".")[0] != before.value.split(".")[0]
+
+
+def set_cookie(response: TestResponse) -> Morsel[str]:
+    [morsel] = SimpleCookie(response.headers["Set-Cookie"]).values()
+    return morsel
 
 
 UNSEEN = "ann.unseen@example.com"

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from gateway.web.sessions import PROMPT, Claims, Session, Sessions
+from gateway.web.session_lifetime import DAY, Lifetime, Session
+from gateway.web.sessions import PROMPT, Claims, Sessions, Visit
 
 SOAK = "SOAK_SECONDS" in os.environ
 MINUTES = 30
@@ -38,7 +39,6 @@ class BrowserMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sessions = Sessions("shop", SECRET, MINUTES)
         self.now = 1_763_880_000.0
         self.cookie: str | None = None
         self.cookie_until = 0.0
@@ -49,7 +49,12 @@ class BrowserMachine(RuleBasedStateMachine):
         self.answers: list[tuple[int, str]] = []  # tags on their way to a tab
         self.members: dict[str, set[str]] = {}  # session ID: the users known in it
 
-    @rule(seconds=st.sampled_from([1, 5, 20, 90, 400, 1000, 1900, 40_000]))
+    @initialize(days=st.sampled_from([0, 1, 3]))
+    def set_up_site(self, days: int) -> None:
+        self.visitor_seconds = days * DAY
+        self.sessions = Sessions("shop", SECRET, Lifetime(MINUTES, days))
+
+    @rule(seconds=st.sampled_from([1, 5, 20, 90, 400, 1000, 1900, 40_000, 100_000]))
     def pass_time(self, seconds: int) -> None:
         self.now += seconds
 
@@ -81,10 +86,11 @@ class BrowserMachine(RuleBasedStateMachine):
     def send(self, data: st.DataObject, answered: bool) -> None:
         """Late, or once more; of some requests no answer comes, though its cookie may.
 
-        What bears no tag begins the same session anew each time, so not after that one's end.
+        What bears no tag begins the same session anew each time, so not after that one's end. A
+        page keeps no event for longer than a day.
         """
         event = data.draw(st.sampled_from(self.tracked))
-        if event.tag is None and self.now - event.at > TIMEOUT:
+        if self.now - event.at > (DAY if event.tag else TIMEOUT):
             return
         before = len(self.answers)
         self.post(event)
@@ -106,12 +112,14 @@ class BrowserMachine(RuleBasedStateMachine):
         claims = Claims(event.user, event.tag, self.cookie, event.reset)
         visit = self.sessions.visit(claims, [event.at], self.now, lambda: event.name)
         self.check_members(event, visit.session_ids[0])
+        self.check_visitor(event, visit)
         if visit.token is not None:
             self.check_token(event, visit.token)
             self.answers.append((event.tab, visit.token))
         if visit.cookie_seconds is not None:
             assert visit.token is not None
             self.check_cookie(event, visit.token)
+            self.check_lifetime(visit.token, visit.cookie_seconds)
             self.cookie, self.cookie_until = visit.token, self.now + visit.cookie_seconds
 
     def check_members(self, event: Event, session_id: str) -> None:
@@ -119,6 +127,24 @@ class BrowserMachine(RuleBasedStateMachine):
         if event.user:
             members.add(event.user)
         assert len(members) <= 1, f"{members} in one session"
+
+    def check_visitor(self, event: Event, visit: Visit) -> None:
+        """Check that a session goes on for as long as its cookie, and into a log-in."""
+        if self.cookie is None or event.reset:
+            return
+        held, tagged = self.read(self.cookie), event.tag and self.read(event.tag)
+        same_user = event.user is None or not held.user or self.is_of(held, event.user)
+        if same_user and (not tagged or tagged.id == held.id):
+            assert visit.session_ids == [held.id], "the session got lost"
+            assert visit.token or not event.user or held.user, "the log-in is not remembered"
+
+    def check_lifetime(self, token: str, seconds: int) -> None:
+        """Check that a cookie lasts for days while the visitor is anonymous, and only then."""
+        session = self.read(token)
+        if self.visitor_seconds and not session.user:
+            assert seconds - 1 < session.started + self.visitor_seconds - self.now <= seconds
+        else:
+            assert seconds <= TIMEOUT * 1.1
 
     def check_token(self, event: Event, token: str) -> None:
         """Check that it is nobody else's, and as good as what the browser holds of the session."""

@@ -12,7 +12,8 @@ from werkzeug.test import TestResponse
 
 from gateway.app import create_app
 from gateway.settings import Settings
-from gateway.web.sessions import Session, Sessions
+from gateway.web.session_lifetime import Lifetime, Session
+from gateway.web.sessions import Sessions
 from tests.helpers.support import SITES, USER_SECRET, Start, Stored, beacon, event, post
 
 COOKIE = "pz_sid_shop"
@@ -155,7 +156,7 @@ def test_of_two_cookies_the_tags_counts_then_one_that_is_alive(
 ) -> None:
     app = create_app(settings)
     own, planted = (tag(post(app.test_client(use_cookies=False))) for _ in range(2))
-    sessions = Sessions("shop", settings.secret_keys, 30)
+    sessions = Sessions("shop", settings.secret_keys, Lifetime(30))
     over = sessions.sign(Session("over", 1_000_000_000, 1_000_000_000))
     bare = app.test_client(use_cookies=False)
     for first, tagged in ((planted, own), (over, None), ("forged", None)):

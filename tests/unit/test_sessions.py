@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import base64
+import math
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.web.sessions import LATEST, LONGEST, LONGEST_VISIT, Claims, Session, Sessions, Visit
+from gateway.web.session_lifetime import DAY, LONGEST_VISIT, Lifetime, Session
+from gateway.web.sessions import LATEST, LONGEST, Claims, Sessions, Visit
 
 NOW = 1_763_880_000.75
 MINUTES = 30
 TIMEOUT = MINUTES * 60
-SESSIONS = Sessions("shop", ["key"], MINUTES)
+SESSIONS = Sessions("shop", ["key"], Lifetime(MINUTES))
 SESSION = Session("0123456789abcdef", 1_763_879_000, int(NOW))
 TOKEN = SESSIONS.sign(SESSION)
-LIFETIME = SESSIONS.lifetime
+LIFETIME = Lifetime(MINUTES).timeout
 
 
 def visit(
@@ -99,7 +101,7 @@ def test_a_session_lasts_as_long_as_it_is_renewed_and_a_day_at_most() -> None:
 def test_a_visitor_has_never_less_than_the_whole_timeout(
     minutes: int, start: float, gaps: list[float]
 ) -> None:
-    sessions = Sessions("shop", ["key"], minutes)
+    sessions = Sessions("shop", ["key"], Lifetime(minutes))
     visited = visit(None, start, sessions=sessions)
     first = session_of(visited, sessions)
     token, now, expires = visited.token, start, start + (visited.cookie_seconds or 0)
@@ -120,9 +122,12 @@ def test_a_session_from_the_future_continues() -> None:
 def test_a_repeated_request_joins_the_session_it_started() -> None:
     assert visit().session_ids == visit(None, NOW + 60).session_ids
     assert visit().session_ids != visit(first="another").session_ids
-    media = Sessions("media", ["key"], MINUTES)
+    media = Sessions("media", ["key"], Lifetime(MINUTES))
     assert visit().session_ids != visit(sessions=media).session_ids
-    assert visit().session_ids != visit(sessions=Sessions("shop", ["kez"], MINUTES)).session_ids
+    assert (
+        visit().session_ids
+        != visit(sessions=Sessions("shop", ["kez"], Lifetime(MINUTES))).session_ids
+    )
 
 
 # The tag: the token that the page had when the events happened
@@ -299,17 +304,74 @@ def test_a_repeated_log_out_changes_nothing() -> None:
     assert reset(later, NOW + 5).cookie_seconds is None
 
 
+# Visitors who are recognised for days
+
+
+DAYS = 30
+LONG = Sessions("shop", ["key"], Lifetime(MINUTES, DAYS))
+
+
+def test_an_anonymous_visitor_keeps_the_session_for_days_by_the_cookie() -> None:
+    visited = visit(sessions=LONG)
+    first, cookie, now = session_of(visited, LONG), visited.token, NOW
+    end = first.started + DAYS * DAY
+    while now < end:
+        visited = visit(cookie, now, tag=cookie, sessions=LONG)
+        assert session_of(visited, LONG)[:2] == first[:2]
+        if visited.cookie_seconds is not None:
+            assert visited.cookie_seconds == math.ceil(end - now)
+        cookie, now = visited.token, now + DAY
+    after = visit(cookie, end + 1, tag=cookie, first="later", sessions=LONG)
+    assert session_of(after, LONG).id != first.id
+
+
+@pytest.mark.parametrize("minutes_late", [0, 31, 600], ids="{} minutes late".format)
+def test_a_log_in_after_days_joins_the_visitors_session_which_ends_as_any_other(
+    minutes_late: int,
+) -> None:
+    at = NOW + 9 * DAY
+    now = at + minutes_late * 60
+    anonymous = LONG.sign(SESSION._replace(renewed=int(at)))
+    ann = visit(anonymous, now, tag=anonymous, user="ann", times=(at,), sessions=LONG)
+    assert session_of(ann, LONG).id == SESSION.id
+    assert session_of(ann, LONG).user
+    assert ann.cookie_seconds == LIFETIME
+    for tag in anonymous, ann.token:  # another tab has not heard of the log-in
+        later = visit(ann.token, now + TIMEOUT, tag=tag, sessions=LONG)
+        assert session_of(later, LONG).id == SESSION.id
+        assert session_of(later, LONG).user
+    over = now + LIFETIME + 1
+    for tag in anonymous, ann.token:
+        assert session_of(visit(None, over, tag=tag, sessions=LONG), LONG).id != SESSION.id
+
+
+def test_an_event_of_days_ago_joins_the_visitors_session_after_a_log_out() -> None:
+    at = NOW + 9 * DAY
+    anonymous = LONG.sign(SESSION._replace(renewed=int(at)))
+    claims = Claims(None, anonymous, anonymous, True)
+    out = LONG.visit(claims, (at + 60,), at + 60, lambda: "reset")
+    assert session_of(out, LONG).id != SESSION.id
+    late = visit(out.token, at + 3600, tag=anonymous, times=(at,), sessions=LONG)
+    assert late == Visit([SESSION.id], None, None)
+
+
+def test_a_tag_alone_lasts_no_longer_than_any_other_session() -> None:
+    for user in None, "ann":
+        after = visit(None, NOW + LIFETIME + 1, tag=TOKEN, user=user, sessions=LONG)
+        assert session_of(after, LONG).id != SESSION.id
+
+
 # Who is believed
 
 
 @pytest.mark.parametrize("site", ["media", "shop2", "sho", "Shop", ""])
 def test_another_sites_token_is_invalid(site: str) -> None:
-    assert Sessions(site, ["key"], MINUTES).read(TOKEN) is None
+    assert Sessions(site, ["key"], Lifetime(MINUTES)).read(TOKEN) is None
 
 
 @pytest.mark.parametrize("keys", [["other"], ["KEY"], ["key "], ["keykey"], [""]])
 def test_a_token_of_another_key_is_invalid(keys: list[str]) -> None:
-    assert SESSIONS.read(Sessions("shop", keys, MINUTES).sign(SESSION)) is None
+    assert SESSIONS.read(Sessions("shop", keys, Lifetime(MINUTES)).sign(SESSION)) is None
 
 
 def test_keys_can_be_rotated_without_ending_a_session() -> None:
@@ -317,7 +379,7 @@ def test_keys_can_be_rotated_without_ending_a_session() -> None:
     token = visit(TOKEN, user="ann").token
     for before, after in pairwise(rings):
         for keys in before, after:
-            ring = Sessions("shop", keys, MINUTES)
+            ring = Sessions("shop", keys, Lifetime(MINUTES))
             visited = visit(token, user="ann", sessions=ring)
             assert session_of(visited, ring).id == SESSION.id
         token = visited.token
@@ -325,8 +387,8 @@ def test_keys_can_be_rotated_without_ending_a_session() -> None:
 
 
 def test_the_newest_key_signs() -> None:
-    token = Sessions("shop", ["new", "key"], MINUTES).sign(SESSION)
-    assert Sessions("shop", ["new"], MINUTES).read(token) == SESSION
+    token = Sessions("shop", ["new", "key"], Lifetime(MINUTES)).sign(SESSION)
+    assert Sessions("shop", ["new"], Lifetime(MINUTES)).read(token) == SESSION
     assert SESSIONS.read(token) is None
 
 

@@ -353,6 +353,7 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         endpoint_url=None,
         role_arn=None,
         session_minutes=30,
+        visitor_days=0,
         cookie_domain=None,
         cookie_samesite="Lax",
         allow_missing_origin=False,
@@ -378,6 +379,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     endpoint_url = "http://127.0.0.1:9000"
     role_arn = "arn:aws:iam::123456789012:role/events"
     session_minutes = 45
+    visitor_days = 90
     cookie_domain = "example.com"
     cookie_samesite = "None"
     allow_missing_origin = true
@@ -400,6 +402,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         endpoint_url="http://127.0.0.1:9000",
         role_arn="arn:aws:iam::123456789012:role/events",
         session_minutes=45,
+        visitor_days=90,
         cookie_domain="example.com",
         cookie_samesite="None",
         allow_missing_origin=True,
@@ -425,6 +428,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "endpoint_url": ['"vpce.example.com"', '"ftp://a.example"', '""', "1"],
         "role_arn": ['"events"', '"arn:aws:iam::1:role/x"', "1"],
         "session_minutes": ["0", "1441", '"30"', "30.0", "true"],
+        "visitor_days": ["-1", "401", '"30"', "30.0", "true"],
         "cookie_domain": ['"a b"', '""', '"a;b"', "1"],
         "cookie_samesite": ['"Strict"', '"lax"', "true"],
         "allow_missing_origin": ['"true"', "1", "0", "[]"],
