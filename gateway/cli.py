@@ -80,6 +80,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
         forward,
         init,
         queue,
+        report,
         serve,
         trace,
         typescript,
@@ -98,6 +99,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     dead_letters.add_command(commands)
     check.add_command(commands)
     trace.add_command(commands)
+    report.add_command(commands)
     forget.add_command(commands)
     typescript.add_command(commands)
 

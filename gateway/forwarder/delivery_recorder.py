@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from gateway.observability.history import EventHistory, steps
 from gateway.observability.history.steps import Request
 from gateway.observability.redaction import Redactor
 from gateway.queues import Delivery, QueueBackend, Rejection, Release
+from gateway.queues.deliveries import count_by_type, is_purchase
 
 
 @dataclass
@@ -70,8 +70,14 @@ class DeliveryRecorder:
         self, acked: Sequence[Delivery], rejected: Sequence[Rejection], released: Sequence[Release]
     ) -> None:
         """Record what became of records, once the queue has it."""
-        for site, events in Counter(delivery.record.site for delivery in acked).items():
-            metrics.DELIVERED.labels(site).inc(events)
+        by_type = count_by_type(delivery.record for delivery in acked)
+        for (site, event_type), counts in by_type.items():
+            metrics.DELIVERED.labels(site).inc(counts.events)
+            for member, events in counts.members().items():
+                metrics.DELIVERED_WITH.labels(site, member).inc(events)
+            if is_purchase(event_type):
+                metrics.PURCHASES.labels(site, "yes").inc(counts.attributed)
+                metrics.PURCHASES.labels(site, "no").inc(counts.events - counts.attributed)
         for rejection in rejected:
             metrics.DEAD_LETTERS.labels(rejection.delivery.record.site, rejection.reason).inc()
         self._history.record(steps.dead, rejected, time.time())

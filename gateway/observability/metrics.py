@@ -69,6 +69,14 @@ CALL_EVENTS = Histogram(
 )
 PACED = Summary("gateway_putevents_throttle_wait_seconds", "Waits to keep to calls_per_second")
 DELIVERED = Counter("gateway_events_delivered", "Events that PutEvents accepted", ["site"])
+DELIVERED_WITH = Counter(
+    "gateway_events_delivered_with", "Delivered events that have a member", ["site", "member"]
+)
+PURCHASES = Counter(
+    "gateway_purchases_delivered",
+    "Delivered purchases, and whether a recommendation or source led to them",
+    ["site", "attributed"],
+)
 RETRIES = Counter("gateway_events_retried", "Events to be sent again after a call", ["site"])
 DEAD_LETTERS = Counter("gateway_dead_letters", "Events given up", ["site", "reason"])
 REPAIRS = Counter("gateway_queue_repairs", "Damaged files that were set aside")

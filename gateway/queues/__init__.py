@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from gateway.reasons import Reason
+from gateway.queues.queue_errors import QueueError as QueueError
+from gateway.queues.queue_errors import QueueFull as QueueFull
+from gateway.queues.queue_errors import QueueUnavailable as QueueUnavailable
+from gateway.queues.queue_errors import UserForgotten as UserForgotten
+
+if TYPE_CHECKING:
+    from gateway.queues.deliveries import SiteDeliveries
 
 BATCH_RECORDS = 10  # of a session in one batch, which is what fits into one PutEvents call
 SILENT_SECONDS = 10.0  # seconds
@@ -80,29 +86,6 @@ class Status(NamedTuple):
     in_flight: int
     dead: int | None
     oldest_seconds: float | None
-
-
-class QueueError(Exception):
-    """The queue can't do this now; `reason` is a short code, the message says more."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class QueueFull(QueueError):
-    """Storing more would exceed the queue's size limit or use the disk's reserve."""
-
-
-class QueueUnavailable(QueueError):
-    """The storage fails; the message names the fault."""
-
-
-class UserForgotten(QueueError):
-    """The user's events are refused for some time after `forget --hold`."""
-
-    def __init__(self) -> None:
-        super().__init__(Reason.FORGOTTEN, "The user's events are refused since `forget --hold`")
 
 
 class Inbox(Protocol):
@@ -245,6 +228,9 @@ class QueueBackend(Protocol):
 
         From then on their events are refused until `hold_until`, if that is not None.
         """
+
+    def deliveries(self) -> Sequence[SiteDeliveries] | None:
+        """Return what was delivered of each site; None if that is not known in one place."""
 
     def exists(self) -> bool:
         """Return whether there is a queue yet, if it is ours to create."""

@@ -168,6 +168,9 @@ class MemoryQueue:
             del self._dead[number]
         return len(queued), len(dead)
 
+    def deliveries(self) -> None:
+        """Return None: nothing is counted."""
+
     def exists(self) -> bool:
         return True
 

@@ -28,10 +28,9 @@ from gateway.queues import (
     Release,
     UserForgotten,
 )
-from gateway.queues.sqlite.dead_letters import SqliteDeadLetters
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, forget
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.outbox import SqliteOutbox
-from gateway.queues.sqlite.users import forget
 
 A_LOT = 1 << 40
 
@@ -81,8 +80,11 @@ class SqliteBackend:
         self._outboxes.append(outbox)  # a crash closes nothing
         return outbox
 
+    def dead_letters(self) -> SqliteDeadLetters:
+        return SqliteDeadLetters(self.path)
+
     def dead(self) -> list[DeadLetter]:
-        return list(SqliteDeadLetters(self.path).list())
+        return list(self.dead_letters().list())
 
     def forget(self, *users: Any) -> tuple[int, int]:
         return forget(self.path, *users)

@@ -19,11 +19,10 @@ import pytest
 
 from gateway.queues import QueueError, QueueUnavailable, Rejection, UserForgotten
 from gateway.queues.sqlite import schema
-from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, status
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
 from gateway.queues.sqlite.locks import ForwarderLock, QueueLocks
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
-from gateway.queues.sqlite.users import forget
 from tests.helpers.disk_replay import crashes
 from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, record
 from tests.helpers.support import ROOT

@@ -6,9 +6,10 @@ which.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from hypothesis import settings
@@ -21,11 +22,14 @@ from hypothesis.stateful import (
     rule,
 )
 
-from gateway.queues import Delivery, Rejection, Release
+from gateway.queues import Delivery, Record, Rejection, Release
+from gateway.queues.sqlite import totals
 from tests.helpers.queue_contract import SqliteBackend, ids, receive, record
 
 SITES = ["shop", "media", "gone"]
 SESSIONS = ["s-1", "s-2", "s-3", "s-4"]
+USERS = {"s-2": "ann", "s-3": "ben", "s-4": "ben"}  # s-1 is anonymous
+EVENTS = ['{"eventType": "view"}', '{"eventType": "click"}', '{"eventType": "purchase"}']
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -36,6 +40,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.backend = SqliteBackend(self.folder)
         self.count = 0
+        self.records: dict[str, Record] = {}
         # The model: eventIds by session in order; what became of each; calls it was in; when due.
         self.queued: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.hand: dict[str, Delivery] = {}
@@ -57,7 +62,11 @@ class QueueMachine(RuleBasedStateMachine):
         records = []
         for site, session in where:
             self.count += 1
-            records.append(record(site, session, event_id=f"e-{self.count}"))
+            user, event = USERS.get(session), EVENTS[self.count % 3]
+            records.append(
+                record(site, session, user_id=user, event=event, event_id=f"e-{self.count}")
+            )
+            self.records[f"e-{self.count}"] = records[-1]
             self.queued[site, session].append(f"e-{self.count}")
         assert list(self.inbox.put(records)) == [True] * len(records)
 
@@ -65,8 +74,8 @@ class QueueMachine(RuleBasedStateMachine):
     def put_a_duplicate(self, data: st.DataObject) -> None:
         known = [(key, name) for key, names in self.queued.items() for name in names]
         if known:
-            (site, session), name = data.draw(st.sampled_from(known))
-            assert not any(self.inbox.put([record(site, session, event_id=name)]))
+            _, name = data.draw(st.sampled_from(known))
+            assert not any(self.inbox.put([self.records[name]]))
 
     @rule(capacities=st.dictionaries(st.sampled_from(SITES), st.integers(-1, 5)))
     def receive(self, capacities: dict[str, int]) -> None:
@@ -162,6 +171,23 @@ class QueueMachine(RuleBasedStateMachine):
     def dead_letters_are_exactly_those_rejected(self) -> None:
         letters = {one.record.event_id: (one.message, one.attempts) for one in self.backend.dead()}
         assert letters == self.dead
+
+    @invariant()
+    def the_totals_are_those_of_what_was_acked_or_rejected(self) -> None:
+        types, users, dead = Counter(), Counter(), Counter()
+        for name in self.acked:
+            found = self.records[name]
+            types[found.site, json.loads(found.event)["eventType"]] += 1
+            users[found.site, found.user_id] += found.user_id is not None
+        for name in self.dead:
+            dead[self.records[name].site] += 1
+        for of in (found := totals.read(self.backend.path)):
+            own = [count for (site, _), count in users.items() if site == of.site and count]
+            assert (of.users, of.users_with_2) == (len(own), sum(count > 1 for count in own))
+        by_type = {(of.site, name): counts for of in found for name, counts in of.types.items()}
+        assert {key: counts.events for key, counts in by_type.items()} == types
+        assert sum(counts.with_user for counts in by_type.values()) == users.total()
+        assert {of.site: of.dead["refused"] for of in found if of.dead} == dead
 
     @invariant()
     def a_new_forwarder_would_find_exactly_what_is_neither_acked_nor_dead(self) -> None:

@@ -34,10 +34,9 @@ from gateway.queues.registry import find_queue
 from gateway.queues.session_scheduler import SessionScheduler
 from gateway.queues.sqlite import connection, wal
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.dead_letters import find, status
+from gateway.queues.sqlite.dead_letters import find, forget, status
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import CHECKPOINT_BYTES
-from gateway.queues.sqlite.users import forget
 from gateway.settings import Settings, load
 from tests.helpers import queue_contract as contract
 from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, receive_all, record

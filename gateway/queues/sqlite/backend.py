@@ -8,16 +8,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway.queues import Capabilities, ForwarderStatus, Lease, Outbox, Record, Status
+from gateway.queues.deliveries import SiteDeliveries
 from gateway.queues.group_commit import unheard
+from gateway.queues.sqlite import totals
 from gateway.queues.sqlite.backup import backup
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, status
+from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.inbox import SqliteInbox
 from gateway.queues.sqlite.locks import ForwarderLock, read_status
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
-from gateway.queues.sqlite.users import forget
 from gateway.settings import Settings
 
 
@@ -64,6 +65,9 @@ class SqliteQueue:
         self, site: str, user_ids: Collection[str], hold_until: float | None = None
     ) -> tuple[int, int]:
         return forget(self.path, site, user_ids, hold_until)
+
+    def deliveries(self) -> list[SiteDeliveries]:
+        return totals.read(self.path)
 
     def exists(self) -> bool:
         return Database(self.path, "FULL").exists()

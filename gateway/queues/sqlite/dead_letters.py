@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway.queues import DeadLetter, QueueUnavailable, Record, Status
+from gateway.queues.sqlite import totals, users
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.locks import read_status
 from gateway.queues.sqlite.rows import damaged_copy, is_whole, moment, printable
@@ -98,3 +100,34 @@ def status(path: Path) -> Status:
     in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
     age = None if oldest is None else max(0.0, now - oldest)
     return Status(queued, in_flight, dead, age)
+
+
+def forget(
+    path: Path, site: str, user_ids: Collection[str], hold_until: float | None = None
+) -> tuple[int, int]:
+    """Overwrite users' events, queued and dead, and return how many of each there were.
+
+    From then on these users' events are refused until `hold_until`, if that is not None.
+    """
+    database = Database(path, "FULL")
+    if hold_until is None and not database.exists():
+        return 0, 0
+    with database.reading() as db:
+        db.execute("PRAGMA secure_delete = ON")
+    with database.transaction() as db:
+        hashes = users.hash_users(db, ((site, user_id) for user_id in user_ids))
+        if hold_until is not None:
+            users.hold(db, hashes, hold_until)
+        totals.forget(db, site, hashes)
+        parameters = site, json.dumps([*user_ids])
+        queued, dead = (
+            db.execute(
+                f"""DELETE FROM {table} WHERE site = ?
+                    AND user_id IN (SELECT value FROM json_each(?))""",
+                parameters,
+            ).rowcount
+            for table in ("queue", "dead")
+        )
+    database.require_truncated_wal("the log still holds what was deleted: try again")
+    database.close()
+    return queued, dead

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from gateway import file_permissions
 from gateway.queues import Record
-from gateway.queues.sqlite import users
+from gateway.queues.sqlite import totals, users
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import unavailable
 from gateway.queues.sqlite.locks import QueueLocks
@@ -162,6 +162,7 @@ def _carry_over(aside: Path, path: Path, now: float) -> Recovery:
         with closing(connect(old)) as source:
             _carry_marks(source, db)
             users.carry_over(source, db)
+            totals.carry_over(source, db)
     database.require_truncated_wal(IN_USE)
     database.close()
     fresh.rename(path)

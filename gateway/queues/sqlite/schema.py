@@ -53,6 +53,37 @@ INSERT INTO hash_key VALUES (randomblob(32));
 CREATE TABLE held_users (user INTEGER PRIMARY KEY, until REAL NOT NULL);  -- epoch seconds
 CREATE INDEX held_users_by_until ON held_users (until);
 """
+# What was delivered: see totals.py. A damaged file may hold values of other types.
+USERS_SCHEMA += """
+CREATE TABLE delivered_sites (
+    site TEXT PRIMARY KEY,
+    since REAL NOT NULL CHECK (typeof(since) = 'real'),  -- epoch seconds of the first
+    users INTEGER NOT NULL CHECK (typeof(users) = 'integer'),
+    users_with_2 INTEGER NOT NULL CHECK (typeof(users_with_2) = 'integer'),
+    is_capped INTEGER NOT NULL CHECK (is_capped IN (0, 1))
+) WITHOUT ROWID;
+CREATE TABLE delivered_types (
+    site TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    events INTEGER NOT NULL CHECK (typeof(events) = 'integer'),
+    with_item INTEGER NOT NULL CHECK (typeof(with_item) = 'integer'),
+    with_user INTEGER NOT NULL CHECK (typeof(with_user) = 'integer'),
+    with_recommendation INTEGER NOT NULL CHECK (typeof(with_recommendation) = 'integer'),
+    with_source INTEGER NOT NULL CHECK (typeof(with_source) = 'integer'),
+    attributed INTEGER NOT NULL CHECK (typeof(attributed) = 'integer'),
+    PRIMARY KEY (site, event_type)
+) WITHOUT ROWID;
+CREATE TABLE delivered_users (
+    user INTEGER PRIMARY KEY,
+    events INTEGER NOT NULL CHECK (events IN (1, 2))  -- 2 for two and more
+);
+CREATE TABLE dead_reasons (
+    site TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    events INTEGER NOT NULL CHECK (typeof(events) = 'integer'),
+    PRIMARY KEY (site, reason)
+) WITHOUT ROWID;
+"""
 SCHEMA += USERS_SCHEMA
 COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.queues import Delivery, QueueUnavailable, Record, Rejection, Release
+from gateway.queues.sqlite import totals
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.rows import checked, damaged_copy, is_whole
 from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD
@@ -135,7 +136,9 @@ class SettlementWriter:
                 else:
                     row = (reason, message, attempts, died_at, *_key(delivery))
                     db.execute(INSERT_DEAD_LETTER, row)
-            db.executemany(f"DELETE FROM queue WHERE {SAME_EVENT}", map(_key, settlement.settled))
+            acked = [delivery.record for delivery in settlement.acked if _delete(db, delivery)]
+            rejected = [one for one in settlement.rejected if _is_gone(db, one.delivery)]
+            totals.add(db, acked, rejected, died_at)
             db.executemany(
                 f"UPDATE queue SET attempts = attempts + ? WHERE {SAME_EVENT}",
                 [(release.attempts, *_key(release.delivery)) for release in settlement.released],
@@ -151,6 +154,17 @@ def _reject_damaged(db: sqlite3.Connection, rejection: Rejection, died_at: float
             letter = checked(damaged_copy(found))
             db.execute(INSERT_DEAD, (*letter, rejection.reason, rejection.message, 0, died_at))
             db.execute("DELETE FROM queue WHERE id = ?", (handle,))
+
+
+def _is_gone(db: sqlite3.Connection, delivery: Delivery) -> bool:
+    """Return whether a rejected record left the queue now; a damaged one has already."""
+    return delivery.is_damaged or _delete(db, delivery)
+
+
+def _delete(db: sqlite3.Connection, delivery: Delivery) -> bool:
+    """Delete a record; return whether it was still queued, so that it is counted once."""
+    deleted = db.execute(f"DELETE FROM queue WHERE {SAME_EVENT}", _key(delivery)).rowcount
+    return deleted > 0
 
 
 def _key(delivery: Delivery) -> tuple[int, str]:

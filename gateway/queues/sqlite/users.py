@@ -1,23 +1,21 @@
-"""Users whose events are refused, and removing a user's events from the SQLite file.
+"""Users whose events are refused, in the SQLite file.
 
-Users that are held are stored as keyed hashes of site and userId. The key is random and stays in
+They are stored as keyed hashes of site and userId. The key is random and stays in
 the file, so that hashes of two files can't be compared.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from pathlib import Path
 
 from gateway.queues import Record
-from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.rows import moment
 from gateway.queues.sqlite.salvage import UNREADABLE
 
+KEY_BYTES = 32
 HASH_BYTES = 8  # of an INTEGER PRIMARY KEY; of a million users no two share one, nearly surely
 
 User = tuple[str, str | None]  # site and userId
@@ -44,6 +42,12 @@ def find_held(db: sqlite3.Connection, records: Sequence[Record], now: float) -> 
     )
 
 
+def hold(db: sqlite3.Connection, users: Iterable[int], until: float) -> None:
+    """Refuse these users' events until then, whatever was said before."""
+    rows = [(user, until) for user in users]
+    db.executemany("INSERT OR REPLACE INTO held_users VALUES (?, ?)", rows)
+
+
 def has_expired(db: sqlite3.Connection, now: float) -> bool:
     """Return whether there are users whose events are accepted again."""
     query = "SELECT 1 FROM held_users WHERE until <= ? LIMIT 1"
@@ -58,41 +62,11 @@ def delete_expired(db: sqlite3.Connection, now: float) -> None:
 def carry_over(old: sqlite3.Connection, db: sqlite3.Connection) -> None:
     """Copy the key and the users from a damaged file, as far as they can be read from both ends."""
     with suppress(*UNREADABLE):
-        keys = old.execute("SELECT value FROM hash_key").fetchall()
-        db.executemany("UPDATE hash_key SET value = ?", keys)
+        for (key,) in old.execute("SELECT value FROM hash_key").fetchall():
+            if isinstance(key, bytes) and len(key) == KEY_BYTES:
+                db.execute("UPDATE hash_key SET value = ?", (key,))
     for order in ("ASC", "DESC"):
         with suppress(*UNREADABLE):
             query = f"SELECT user, until FROM held_users ORDER BY user {order}"
             rows = (row for row in old.execute(query) if moment(row[1]))
             db.executemany("INSERT OR IGNORE INTO held_users VALUES (?, ?)", rows)
-
-
-def forget(
-    path: Path, site: str, user_ids: Collection[str], hold_until: float | None = None
-) -> tuple[int, int]:
-    """Overwrite users' events, queued and dead, and return how many of each there were.
-
-    From then on these users' events are refused until `hold_until`, if that is not None.
-    """
-    database = Database(path, "FULL")
-    if hold_until is None and not database.exists():
-        return 0, 0
-    with database.reading() as db:
-        db.execute("PRAGMA secure_delete = ON")
-    with database.transaction() as db:
-        if hold_until is not None:
-            users = hash_users(db, ((site, user_id) for user_id in user_ids))
-            rows = [(user, hold_until) for user in users]
-            db.executemany("INSERT OR REPLACE INTO held_users VALUES (?, ?)", rows)
-        parameters = site, json.dumps([*user_ids])
-        queued, dead = (
-            db.execute(
-                f"""DELETE FROM {table} WHERE site = ?
-                    AND user_id IN (SELECT value FROM json_each(?))""",
-                parameters,
-            ).rowcount
-            for table in ("queue", "dead")
-        )
-    database.require_truncated_wal("the log still holds what was deleted: try again")
-    database.close()
-    return queued, dead
