@@ -5,6 +5,7 @@ Command-line options win.
 
 import gc
 import itertools
+import logging
 import os
 import shutil
 import sys
@@ -16,10 +17,12 @@ from gateway.observability import logs, process_label
 from gateway.queues.registry import find_queue
 from gateway.reload import ReloadableSettings, SitesFileCopy
 from gateway.settings import require_secret_key, server_settings
+from gateway.sites import warn_of_anonymous_users
 from gateway.strict_schema import SettingsError
 from gateway.web import drop_credentials, open_files
 
 FOLDER_PREFIX = "personalize-gateway-"
+log = logging.getLogger("gateway")
 
 
 def _workers():
@@ -53,6 +56,8 @@ def on_starting(server):
     except SettingsError as error:
         logs.non_blocking(sys.stderr).drain()  # so that the reason comes last
         sys.exit(f"personalize-gateway: {error}")
+    if warning := warn_of_anonymous_users(reloadable.sites):
+        log.warning(warning)
     open_files.raise_limit()
     # The workers share this folder, so it belongs to the user that gunicorn runs them as.
     server.folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)

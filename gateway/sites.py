@@ -16,6 +16,10 @@ from gateway import origins
 from gateway.events.fields import StrictBool
 from gateway.strict_schema import SettingsError, load_or_raise
 
+ANONYMOUS_USERS = (
+    "visitors who are not logged in are sent to Personalize with their sessionId as userId, "
+    "so what they do can never be joined to an account"
+)
 SITE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it is part of a cookie's name
 
 
@@ -31,6 +35,7 @@ class Site:
     role_arn: str | None
     session_minutes: int
     visitor_days: int
+    anonymous_user_id: bool
     cookie_domain: str | None
     cookie_samesite: str
     allow_missing_origin: bool
@@ -72,6 +77,7 @@ class SiteSchema(Schema):
     visitor_days = fields.Integer(  # no browser keeps a cookie for longer
         load_default=0, strict=True, validate=validate.Range(0, 400)
     )
+    anonymous_user_id = StrictBool(load_default=False)
     cookie_domain = fields.String(load_default=None, validate=validate.Regexp(r"\.?[\w.-]+\Z"))
     cookie_samesite = fields.String(load_default="Lax", validate=validate.OneOf(["Lax", "None"]))
     allow_missing_origin = StrictBool(load_default=False)
@@ -139,6 +145,14 @@ def _refuse_shared_names(path: Path, sites: Mapping[str, Site]) -> None:
                 raise SettingsError(
                     f"{path}: {name!r} names both [sites.{owner}] and [sites.{site.key}]"
                 )
+
+
+def warn_of_anonymous_users(sites: Mapping[str, Site]) -> str | None:
+    """Return a line about the sites whose visitors' history no account can ever get, if any."""
+    keys = ", ".join(site.key for site in sites.values() if site.anonymous_user_id)
+    if not keys:
+        return None
+    return f"anonymous_user_id: {keys}: {ANONYMOUS_USERS}"
 
 
 def find_site(sites: Mapping[str, Site], name: str) -> Site | None:

@@ -156,9 +156,12 @@ def store_events(
 ) -> Sequence[bool]:
     """Store the events durably, and return for each whether it is new (not a duplicate)."""
     site = context.site.key
+    is_user = context.site.anonymous_user_id
     records = [
-        Record(site, session_id, visitor.user_id, event.event_id, event.text, event.received, now)
-        for session_id, event in zip(visitor.visit.session_ids, events, strict=True)
+        Record(site, session_id, user_id, event.event_id, event.text, event.received, now)
+        for (session_id, user_id), event in zip(
+            visitor.identities(session_is_user=is_user), events, strict=True
+        )
     ]
     try:
         is_new = collector.inbox.put(records)

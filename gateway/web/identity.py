@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -28,6 +28,15 @@ class Visitor(NamedTuple):
     user_id: str | None
     anonymous_reason: Reason | None  # why the userId that was sent is ignored
     visit: Visit
+
+    def identities(self, *, session_is_user: bool) -> Iterator[tuple[str, str | None]]:
+        """Yield the session ID and the userId of each event.
+
+        If the session counts as a user, its ID is the userId unless somebody has logged in to it.
+        """
+        for session_id in self.visit.session_ids:
+            is_anonymous = session_is_user and session_id not in self.visit.logged_in
+            yield session_id, self.user_id or (session_id if is_anonymous else None)
 
 
 def identify_visitor(

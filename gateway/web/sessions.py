@@ -39,6 +39,7 @@ class Visit(NamedTuple):
     session_ids: Sequence[str]  # of each event
     token: str | None  # of the visitor's present session; None if that is over
     cookie_seconds: int | None  # the Max-Age of a cookie with the token; None if none is due
+    logged_in: frozenset[str] = frozenset()  # the IDs of the sessions that a user has
 
 
 class Sessions:
@@ -111,13 +112,14 @@ class Sessions:
             else:
                 present = present or self._present(claims, by_cookie, now, seed)
                 session_ids.append(present.id)
+        logged_in = frozenset(s.id for s in (present, joined) if s and s.user)
         current = present or joined
         assert current is not None  # noqa: S101 - there is at least one event
         if now > self._lifetime.expires(current):
-            return Visit(session_ids, None, None)
+            return Visit(session_ids, None, None, logged_in)
         by_tag, last = by_tag if current is joined else None, max(happened)
         token = self._next_token(current, claims, by_tag, by_cookie, last, now)
-        return Visit(session_ids, *token)
+        return Visit(session_ids, *token, logged_in)
 
     def _tokens(self, claims: Claims, now: float) -> tuple[Session | None, Session | None]:
         """Return the tag's session and the cookie's, if alive; merged if they are the same."""

@@ -111,7 +111,7 @@ class BrowserMachine(RuleBasedStateMachine):
             self.cookie = None
         claims = Claims(event.user, event.tag, self.cookie, event.reset)
         visit = self.sessions.visit(claims, [event.at], self.now, lambda: event.name)
-        self.check_members(event, visit.session_ids[0])
+        self.check_members(event, visit)
         self.check_visitor(event, visit)
         if visit.token is not None:
             self.check_token(event, visit.token)
@@ -122,11 +122,14 @@ class BrowserMachine(RuleBasedStateMachine):
             self.check_lifetime(visit.token, visit.cookie_seconds)
             self.cookie, self.cookie_until = visit.token, self.now + visit.cookie_seconds
 
-    def check_members(self, event: Event, session_id: str) -> None:
+    def check_members(self, event: Event, visit: Visit) -> None:
+        [session_id] = visit.session_ids
         members = self.members.setdefault(session_id, set())
         if event.user:
             members.add(event.user)
         assert len(members) <= 1, f"{members} in one session"
+        assert members or not visit.logged_in, "nobody has logged in"
+        assert session_id in visit.logged_in or not event.user, "somebody has logged in"
 
     def check_visitor(self, event: Event, visit: Visit) -> None:
         """Check that a session goes on for as long as its cookie, and into a log-in."""
@@ -136,6 +139,7 @@ class BrowserMachine(RuleBasedStateMachine):
         same_user = event.user is None or not held.user or self.is_of(held, event.user)
         if same_user and (not tagged or tagged.id == held.id):
             assert visit.session_ids == [held.id], "the session got lost"
+            assert visit.logged_in or not held.user, "the user got lost"
             assert visit.token or not event.user or held.user, "the log-in is not remembered"
 
     def check_lifetime(self, token: str, seconds: int) -> None:

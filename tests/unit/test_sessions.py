@@ -19,6 +19,7 @@ TIMEOUT = MINUTES * 60
 SESSIONS = Sessions("shop", ["key"], Lifetime(MINUTES))
 SESSION = Session("0123456789abcdef", 1_763_879_000, int(NOW))
 TOKEN = SESSIONS.sign(SESSION)
+LOGGED_IN = frozenset({SESSION.id})
 LIFETIME = Lifetime(MINUTES).timeout
 
 
@@ -213,7 +214,7 @@ def test_an_anonymous_visitor_who_logs_in_keeps_the_session() -> None:
     assert "ann" not in str(known.token)
     assert known.cookie_seconds == LIFETIME
     for user in "ann", None:  # a page that knows no userId is no other person's
-        assert visit(known.token, user=user) == Visit([SESSION.id], known.token, None)
+        assert visit(known.token, user=user) == Visit([SESSION.id], known.token, None, LOGGED_IN)
 
 
 def test_another_person_gets_another_session() -> None:
@@ -247,7 +248,7 @@ def test_a_late_event_of_the_previous_person_stays_with_that_person() -> None:
     ann = visit(TOKEN, user="ann")
     bob = visit(ann.token, NOW + 10, user="bob")
     late = visit(bob.token, NOW + 20, tag=ann.token, user="ann", times=(NOW + 5,))
-    assert late == Visit([SESSION.id], None, None)
+    assert late == Visit([SESSION.id], None, None, LOGGED_IN)
 
 
 def test_a_late_event_of_another_person_leaves_the_cookie_to_the_visitor() -> None:
@@ -268,7 +269,7 @@ def test_an_old_anonymous_tag_joins_no_other_persons_session() -> None:
         bob = visit(ann, NOW + 701, tag=tag, user="bob")
         assert session_of(bob).id != SESSION.id
         again = visit(bob.token, NOW + 702, tag=tag, user="bob")
-        assert again == Visit(bob.session_ids, bob.token, None)
+        assert again == Visit(bob.session_ids, bob.token, None, frozenset(bob.session_ids))
         eve = visit(bob.token, NOW + 703, tag=tag, user="eve")
         assert session_of(eve).id not in (SESSION.id, *bob.session_ids)
         late = visit(bob.token, NOW + 704, tag=tag, user="eve", times=(NOW + 1,))
@@ -299,7 +300,7 @@ def test_a_repeated_log_out_changes_nothing() -> None:
     out = reset(TOKEN, NOW + 1)
     assert session_of(out).id != SESSION.id
     bob = visit(out.token, NOW + 2, tag=out.token, user="bob").token
-    assert reset(bob, NOW + 3) == Visit(out.session_ids, bob, None)
+    assert reset(bob, NOW + 3) == Visit(out.session_ids, bob, None, frozenset(out.session_ids))
     later = visit(bob, NOW + 4, user="eve").token
     assert reset(later, NOW + 5).cookie_seconds is None
 

@@ -354,6 +354,7 @@ def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) 
         role_arn=None,
         session_minutes=30,
         visitor_days=0,
+        anonymous_user_id=False,
         cookie_domain=None,
         cookie_samesite="Lax",
         allow_missing_origin=False,
@@ -380,6 +381,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
     role_arn = "arn:aws:iam::123456789012:role/events"
     session_minutes = 45
     visitor_days = 90
+    anonymous_user_id = true
     cookie_domain = "example.com"
     cookie_samesite = "None"
     allow_missing_origin = true
@@ -403,6 +405,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         role_arn="arn:aws:iam::123456789012:role/events",
         session_minutes=45,
         visitor_days=90,
+        anonymous_user_id=True,
         cookie_domain="example.com",
         cookie_samesite="None",
         allow_missing_origin=True,
@@ -429,6 +432,7 @@ def test_a_site_has_what_the_file_says(tmp_path: Path) -> None:
         "role_arn": ['"events"', '"arn:aws:iam::1:role/x"', "1"],
         "session_minutes": ["0", "1441", '"30"', "30.0", "true"],
         "visitor_days": ["-1", "401", '"30"', "30.0", "true"],
+        "anonymous_user_id": ['"true"', "1"],
         "cookie_domain": ['"a b"', '""', '"a;b"', "1"],
         "cookie_samesite": ['"Strict"', '"lax"', "true"],
         "allow_missing_origin": ['"true"', "1", "0", "[]"],

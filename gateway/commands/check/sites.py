@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from gateway.commands.check.finding import Finding
 from gateway.settings import Settings
-from gateway.sites import Site
+from gateway.sites import ANONYMOUS_USERS, Site
 from gateway.strict_schema import SettingsError
 
 # Random IDs have no such runs, examples have: 00000000-0000-…, 8f3b1c5e-0000-4000-8000-00000000…
@@ -36,6 +36,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield _tracking_id(site)
         yield _origins(site)
         yield _cookie(site, settings.public_url)
+        if site.anonymous_user_id:
+            yield _anonymous_users(site)
 
 
 def _tracking_id(site: Site) -> Finding:
@@ -87,6 +89,13 @@ def _cookie(site: Site, public_url: str) -> Finding:
         )
         return Finding(subject, True, text, remedy)
     return Finding(subject, True, text)
+
+
+def _anonymous_users(site: Site) -> Finding:
+    remedy = "Leave anonymous_user_id out if visitors can ever log in"
+    if not site.visitor_days:
+        remedy += "; set visitor_days, or each visit counts as another user"
+    return Finding(f"site {site.key}: anonymous users", True, ANONYMOUS_USERS, remedy)
 
 
 def _registrable(url: str) -> str:
