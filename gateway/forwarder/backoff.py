@@ -71,6 +71,11 @@ class SiteThrottle:
         """Return whether event after event was refused and none accepted."""
         return self.refused_in_a_row >= SUSPECTS
 
+    @property
+    def accepts_others(self) -> bool:
+        """Return whether an event that is refused is to blame itself, as far as calls can tell."""
+        return self.last_good > float("-inf") and not self.is_suspected
+
     def is_poison(self, handle: int, started: float, others_accepted: bool) -> bool:
         """Return whether a refused event is to blame itself: calls begun since were accepted."""
         if others_accepted or self.last_good > self.suspects.get(handle, started):

@@ -63,6 +63,9 @@ class Forwarder:
         self._acked: list[Delivery] = []
         self._rejected: list[Rejection] = []
         self._released: list[Release] = []
+        # Where no more is to come, rejected events that await the verdict on their site.
+        self._is_once = False
+        self._undecided: list[tuple[SendResult, Rejection]] = []
         self._events_in_flight = 0
         self._tidied_at = float("-inf")
         self._reloading = False
@@ -94,8 +97,9 @@ class Forwarder:
 
         Calls `on_progress` now and then with the number of events delivered or dead.
         """
+        self._is_once = True
         self._repair()
-        while self.step() and not self.stopping:
+        while (self.step() or self._decide()) and not self.stopping:
             on_progress(self.settled)
         self._finish()
 
@@ -219,17 +223,34 @@ class Forwarder:
             throttle.success(result.started, now)
         for rejection in result.rejected:
             handle = rejection.delivery.handle
-            if throttle.is_poison(handle, result.started, bool(result.delivered)):
-                self._rejected.append(rejection)
-                self._logger.warning(rejection.reason, rejection.message, result.site)
+            is_poison = throttle.is_poison(handle, result.started, bool(result.delivered))
+            if self._is_once and not is_poison and not throttle.is_suspected:
+                self._undecided.append((result, rejection))
             else:
-                delay = min(SLOWEST, 2.0 ** min(rejection.attempts, 10))
-                self._released.append(result.release(rejection.delivery, delay))
+                self._judge_rejection(result, rejection, is_poison=is_poison)
         failure = result.failure or throttle.suspicion(result.rejected)
         if failure:
             throttle.failure(failure, result.started, now)
             self._logger.warning(failure.reason, str(failure), result.site, result.unexpected)
         self._released += [result.release(delivery, 0.0) for delivery in result.unsent]
+
+    def _judge_rejection(
+        self, result: SendResult, rejection: Rejection, *, is_poison: bool
+    ) -> None:
+        if is_poison:
+            self._rejected.append(rejection)
+            self._logger.warning(rejection.reason, rejection.message, result.site)
+        else:
+            delay = min(SLOWEST, 2.0 ** min(rejection.attempts, 10))
+            self._released.append(result.release(rejection.delivery, delay))
+
+    def _decide(self) -> bool:
+        """Judge the undecided events by how their sites fared; return whether there were any."""
+        undecided, self._undecided = self._undecided, []
+        for result, rejection in undecided:
+            is_poison = self._throttle(result.site).accepts_others
+            self._judge_rejection(result, rejection, is_poison=is_poison)
+        return bool(undecided)
 
     def _settle(self) -> None:
         """Settle all results in the queue, in one transaction."""

@@ -223,6 +223,29 @@ def test_once_gives_up_a_site_that_keeps_failing_and_delivers_the_rest(world):
     assert world.left() == ["stays"]
 
 
+def test_once_rejects_a_bad_event_that_comes_last_where_its_site_accepts_others(world):
+    bad = names(10, "bad")
+    world.aws.rule = refusing(*bad, "alone")
+    world.put("good", session="first")
+    world.put(*bad, "after", session="second")
+    world.put("alone", site="media")
+    world.forwarder.run_once()
+    assert world.delivered() == ["good", "after"]
+    assert list(world.dead()) == bad
+    assert world.left() == ["alone"]  # it may be the site's fault
+
+
+def test_once_rejects_nothing_of_a_site_that_has_come_to_refuse_every_event(world, monkeypatch):
+    monkeypatch.setattr(module, "MOST_FAILURES", 0)
+    bad = names(25, "bad")
+    world.aws.rule = refusing(*bad)
+    world.put_each("good", *bad)
+    world.forwarder.run_once()
+    assert world.delivered() == ["good"]
+    assert world.dead() == {}
+    assert sorted(world.left()) == sorted(bad)
+
+
 def test_it_says_how_it_is_going(world):
     world.aws.rule = failing(DENIED, "media")
     world.put("a", site="media")
