@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.support import SITES, Gateway, Start, Stored, beacon, post, write_sites
 
-MEDIA = "https://media.example.org"
+MEDIA = "https://media.example.com"
 ON = "anonymous_user_id = true"
 
 
