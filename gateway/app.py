@@ -58,7 +58,9 @@ def create_app(settings: Settings) -> Flask:
         auth = AdminAuth(settings.admin_token, settings.secret_keys, rate_limiter)
         state = partial(_queue_state, queue)
         app.register_blueprint(
-            admin.blueprint(queue, Redactor(settings.redact), auth, state, check_health)
+            admin.blueprint(
+                queue, Redactor(settings.redact), auth, state, check_health, [*settings.sites]
+            )
         )
     _handle_errors(app)
     cors.configure(app, settings.sites.values())

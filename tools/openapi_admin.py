@@ -87,6 +87,33 @@ NUMBERS: Json = _object(
     queue={"type": ["object", "null"]},
     troubles=_list(TEXT),
 )
+COUNT: Json = {"type": "integer", "minimum": 0}
+REPORT: Json = _object(
+    site=TEXT,
+    since={"type": ["number", "null"], "description": "When its first event was counted."},
+    interactions={**COUNT, "description": "Delivered events."},
+    with_item=COUNT,
+    with_user=COUNT,
+    with_recommendation=COUNT,
+    with_source=COUNT,
+    users={**COUNT, "description": "Distinct userIds."},
+    users_with_2={**COUNT, "description": "Those with two or more events."},
+    users_capped={"type": "boolean", "description": "Whether there were more than are counted."},
+    event_types={"type": "object", "additionalProperties": COUNT},
+    purchases=_object(interactions=COUNT, attributed=COUNT),
+    refused={
+        "type": "object",
+        "description": "Events that became dead letters, by reason.",
+        "additionalProperties": _object(events=COUNT, share=NUMBER),
+    },
+    advice=_list(TEXT),
+)
+REPORTS: Json = _object(
+    sites={
+        "anyOf": [_list(REPORT), {"type": "null"}],
+        "description": "null: forwarders count in their own metrics.",
+    }
+)
 
 
 LOGGED_IN: Json = [{"token": []}, {"cookie": []}]
@@ -158,6 +185,9 @@ PATHS: Json = {
     },
     "/inspect/trace": {
         "get": _operation("trace", "Where an event is", READ, FOUND, _query("id", "Its eventId."))
+    },
+    "/inspect/report": {
+        "get": _operation("report", "What was delivered, for training", READ, REPORTS)
     },
     "/inspect/numbers": {
         "get": _operation("numbers", "What happened when, and what waits", READ, NUMBERS)

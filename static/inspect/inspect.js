@@ -1,8 +1,9 @@
 // The inspector: looks a few times a second, in short requests, and shows what came.
 import { draw, mean, number, points, rate } from './charts.js';
+import { siteCard } from './report.js';
 import { badge, details, duration, element, summary } from './life.js';
 
-const EVENTS_EVERY = 400, NUMBERS_EVERY = 1000; // milliseconds
+const EVENTS_EVERY = 400, NUMBERS_EVERY = 1000, REPORT_EVERY = 10000; // milliseconds
 const ROWS = 300; // newest events kept in the list
 const SAY_EVERY = 10000; // milliseconds between what screen readers hear of the stream
 
@@ -133,6 +134,13 @@ function showTroubles(troubles) {
   list.replaceChildren(...troubles.map((text) => element('li', '', text)));
 }
 
+// --- Enough to train? ---
+
+function showReports({ sites }) {
+  byId('report-unknown').hidden = sites !== null;
+  byId('reports').replaceChildren(...(sites || []).map(siteCard));
+}
+
 // --- Where is my event? ---
 
 async function where(event) {
@@ -191,3 +199,4 @@ byId('where').addEventListener('submit', where);
 setInterval(say, SAY_EVERY);
 every(EVENTS_EVERY, lookAtEvents);
 every(NUMBERS_EVERY, async () => showNumbers(await ask('numbers')));
+every(REPORT_EVERY, async () => showReports(await ask('report')));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -175,6 +176,17 @@ def test_numbers_tell_what_happened_and_what_waits(served: Gateway) -> None:
     assert numbers["troubles"] == []
 
 
+@pytest.mark.usefixtures("lives")
+def test_the_report_is_the_commands(served: Gateway) -> None:
+    reports = _get(served, "report")["sites"]
+    assert [report["site"] for report in reports] == ["shop", "media", "servers"]
+    assert reports[0]["refused"].keys() == {"refused"}
+    run = served.operate("report", "--json")
+    assert [json.loads(line)["advice"] for line in run.stdout.splitlines()] == [
+        report["advice"] for report in reports
+    ]
+
+
 def test_the_command_tells_the_same(served: Gateway, lives: Events) -> None:
     def run(event_id: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "gateway", "trace", event_id]
@@ -288,7 +300,13 @@ def test_a_log_in_reads_little_of_anybody_and_nothing_of_an_address_that_is_lock
 def test_without_a_token_there_is_no_inspector_and_no_trail(
     client: FlaskClient, tmp_path: Path
 ) -> None:
-    for path in ("/inspect", "/inspect/events", "/inspect/numbers", "/inspect/trace?id=x"):
+    for path in (
+        "/inspect",
+        "/inspect/events",
+        "/inspect/numbers",
+        "/inspect/report",
+        "/inspect/trace?id=x",
+    ):
         assert client.get(path).status_code == 404
     assert not list(tmp_path.glob("*-trail"))
 
@@ -314,6 +332,10 @@ def test_an_operator_logs_in_sees_an_event_come_and_finds_it(
     served.assert_accepted(one, userId="u-99")
     row = (By.CSS_SELECTOR, f'[data-id="{one["eventId"]}"][data-state="delivered"]')
     _until(browser, lambda: browser.find_elements(*row))
+
+    report = (By.CSS_SELECTOR, '[data-testid="reports"] [data-site="shop"]')
+    _until(browser, lambda: browser.find_elements(*report))
+    assert "Too few interactions to train" in browser.find_element(*report).text
 
     find(browser, "filter-reason").send_keys("invalid_event")
     listed = (By.CSS_SELECTOR, "#events [data-id]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
@@ -14,6 +14,7 @@ from gateway.observability.history.reader import CHART_SECONDS, EventFilter, His
 from gateway.observability.metrics import State
 from gateway.observability.readiness import Health
 from gateway.observability.redaction import Redactor
+from gateway.observability.training import report_sites
 from gateway.queues import QueueBackend, QueueError
 from gateway.reasons import Reason
 from gateway.threadpool import run_in_threadpool
@@ -28,6 +29,7 @@ def add_routes(
     redactor: Redactor,
     state: Callable[[], State],
     check_health: Callable[[], Health],
+    sites: Sequence[str],
 ) -> None:
     """Add the routes. Each response is short and immediate, so that viewers block no worker."""
     history = HistoryReader(queue.history_path)
@@ -52,6 +54,12 @@ def add_routes(
                 )
             )
         )
+
+    @routes.get("/inspect/report")
+    def get_report() -> Response:
+        """Return what was delivered of each site, against what training needs; null with SQS."""
+        found = _read(queue.deliveries)
+        return jsonify({"sites": None if found is None else report_sites(found, sites)})
 
     @routes.get("/inspect/numbers")
     def numbers() -> Response:

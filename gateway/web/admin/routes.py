@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -40,6 +40,7 @@ def blueprint(
     auth: AdminAuth,
     state: Callable[[], metrics.State],
     check_health: Callable[[], Health],
+    sites: Sequence[str],
 ) -> Blueprint:
     """Return the routes that require the admin token.
 
@@ -60,7 +61,7 @@ def blueprint(
     def inspect() -> Response:
         return Response(page, mimetype="text/html")
 
-    inspector.add_routes(routes, queue, redactor, state, check_health)
+    inspector.add_routes(routes, queue, redactor, state, check_health, sites)
     return routes
 
 
