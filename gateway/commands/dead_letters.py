@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -47,8 +48,9 @@ def add_command(commands: Any) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    for letter in find_queue(settings).open_dead_letters().list():
-        print(_line(options.format, letter, settings.sites.get(letter.record.site)))
+    with closing(find_queue(settings).open_dead_letters()) as letters:
+        for letter in letters.list():
+            print(_line(options.format, letter, settings.sites.get(letter.record.site)))
     return 0
 
 
@@ -85,38 +87,48 @@ def _request(letter: DeadLetter, site: Site | None) -> dict[str, Any]:
 
 
 def _show(options: argparse.Namespace) -> int:
-    letters = find_queue(load(os.environ)).open_dead_letters()
-    for letter in _chosen(letters, options.ids):
-        record = letter.record
-        whole = {
-            **_brief(letter),
-            "attempts": letter.attempts,
-            "diedAt": letter.died_at,
-            "receivedAt": record.received_at,
-            "sessionId": record.session_id,
-            "userId": record.user_id,
-            "received": None if record.received is None else json.loads(record.received),
-        }
-        print(json.dumps(whole, indent=2, ensure_ascii=False))
-        return 0
-    return 1
+    with closing(find_queue(load(os.environ)).open_dead_letters()) as letters:
+        letter = next(_chosen(letters, options.ids), None)
+    if letter is None:
+        return 1
+    record = letter.record
+    whole = {
+        **_brief(letter),
+        "attempts": letter.attempts,
+        "diedAt": letter.died_at,
+        "receivedAt": record.received_at,
+        "sessionId": record.session_id,
+        "userId": record.user_id,
+        "received": None if record.received is None else json.loads(record.received),
+    }
+    print(json.dumps(whole, indent=2, ensure_ascii=False))
+    return 0
 
 
 def _replay(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    letters = find_queue(settings).open_dead_letters()
-    replayed = found = 0
-    with progress.bar("Replaying", len(options.ids) or find_queue(settings).status().dead) as bar:
+    queue = find_queue(settings)
+    replayed = invalid = gone = 0
+    with (
+        closing(queue.open_dead_letters()) as letters,
+        progress.bar("Replaying", len(options.ids) or queue.status().dead) as bar,
+    ):
         for batch in _batches(_chosen(letters, options.ids)):
             valid = [
                 (letter, record) for letter in batch if (record := _validated(letter, settings))
             ]
-            letters.replay(valid)
-            replayed += len(valid)
-            found += len(batch)
+            count = letters.replay(valid)
+            replayed += count
+            gone += len(valid) - count
+            invalid += len(batch) - len(valid)
             bar.update(len(batch))
-    print(f"{replayed} in the queue again, {found - replayed} still not valid")
-    return int(replayed < max(found, len(options.ids)))
+    print(f"{replayed} in the queue again, {invalid} still not valid{_gone(gone)}")
+    return int(invalid > 0 or replayed + gone < len(options.ids))
+
+
+def _gone(count: int) -> str:
+    """Return the words for letters that another command replayed or deleted meanwhile."""
+    return f", {count} no longer there" if count else ""
 
 
 def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
@@ -136,13 +148,14 @@ def _validated(letter: DeadLetter, settings: Settings) -> Record | None:
 
 
 def _purge(options: argparse.Namespace) -> int:
-    letters = find_queue(load(os.environ)).open_dead_letters()
-    purged = 0
-    for batch in _batches(_chosen(letters, options.ids)):
-        letters.purge(batch)
-        purged += len(batch)
-    print(f"{purged} forgotten")
-    return int(purged < len(options.ids))
+    purged = gone = 0
+    with closing(find_queue(load(os.environ)).open_dead_letters()) as letters:
+        for batch in _batches(_chosen(letters, options.ids)):
+            count = letters.purge(batch)
+            purged += count
+            gone += len(batch) - count
+    print(f"{purged} forgotten{_gone(gone)}")
+    return int(purged + gone < len(options.ids))
 
 
 def _chosen(letters: DeadLetters, ids: Sequence[str]) -> Iterator[DeadLetter]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ def find(
     queued = queue.find(event_id)
     dead = None
     if with_dead_letters:
-        letters = queue.open_dead_letters().list()
-        dead = [_dead(letter, redactor) for letter in letters if letter.record.event_id == event_id]
+        with closing(queue.open_dead_letters()) as letters:
+            found = [letter for letter in letters.list() if letter.record.event_id == event_id]
+        dead = [_dead(letter, redactor) for letter in found]
     return {
         "eventId": event_id,
         "queued": queued

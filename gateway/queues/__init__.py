@@ -139,16 +139,22 @@ class Outbox(Protocol):
 
 
 class DeadLetters(Protocol):
-    """What operators can do with dead letters."""
+    """What operators can do with dead letters; to be closed after use."""
 
     def list(self) -> Iterator[DeadLetter]:
         """Yield all of them, oldest first."""
 
-    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
-        """Put each letter's record into the queue again and delete the letter: all or none."""
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> int:
+        """Put each letter's record into the queue again and delete the letter: all or none.
 
-    def purge(self, letters: Sequence[DeadLetter]) -> None:
-        """Delete these permanently."""
+        Return how many there were: some may have been replayed or deleted since they were listed.
+        """
+
+    def purge(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete these permanently; return how many there were."""
+
+    def close(self) -> None:
+        """Give back what was listed and is left, if nobody else can list it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

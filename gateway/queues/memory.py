@@ -126,13 +126,12 @@ class MemoryQueue:
     def list(self) -> Iterator[DeadLetter]:
         return iter([*self._dead.values()])
 
-    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
-        self.put([record for _, record in letters])
-        self.purge([letter for letter, _ in letters])
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> int:
+        self.put([record for letter, record in letters if int(letter.id) in self._dead])
+        return self.purge([letter for letter, _ in letters])
 
-    def purge(self, letters: Sequence[DeadLetter]) -> None:
-        for letter in letters:
-            self._dead.pop(int(letter.id), None)
+    def purge(self, letters: Sequence[DeadLetter]) -> int:
+        return sum(self._dead.pop(int(letter.id), None) is not None for letter in letters)
 
     # What operators ask.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -92,7 +92,8 @@ class SqsBackend:
         return SqsDeadLetters(Queue(self.url), Queue(self.dead_url))
 
     def dead(self) -> list[DeadLetter]:
-        return list(self.dead_letters().list())
+        with closing(self.dead_letters()) as letters:
+            return list(letters.list())
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds

@@ -32,12 +32,14 @@ class SqsProxy:
 
     `fault`: a key of ERRORS, `hang`, `cut` before or `cut_after` it is passed on, `garbage`.
     `refuse_entries(entry)`: which entries of a batch of messages fail.
+    `repeat_messages`: whether each message received stands twice in its answer.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream)
         self.fault: str | None = None
         self.refuse_entries: Callable[[dict[str, Any]], bool] = lambda _entry: False
+        self.repeat_messages = False
         self.calls: list[Recorded] = []
         self.waiting: list[str] = []
         self._held: set[str] = set()
@@ -139,6 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(status, answer)
 
     def _pass_on(self, action: str, members: dict[str, Any], body: bytes) -> tuple[int, bytes]:
+        if action == "ReceiveMessage" and self.proxy.repeat_messages:
+            status, answer_body = self._forward(body)
+            received = json.loads(answer_body)
+            received["Messages"] = received.get("Messages", []) * 2
+            return status, json.dumps(received).encode()
         if action != "SendMessageBatch":
             return self._forward(body)
         refused = [one for one in members["Entries"] if self.proxy.refuse_entries(one)]

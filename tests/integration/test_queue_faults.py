@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import main
 from gateway.queues import QueueError, QueueUnavailable, Rejection, UserForgotten
 from gateway.queues.sqlite import schema
 from gateway.queues.sqlite.dead_letters import SqliteDeadLetters, find, forget, status
@@ -282,6 +283,7 @@ def test_files_deleted_in_use_cost_nothing_that_was_acknowledged(tmp_path, suffi
     script = """
 import sys
 from pathlib import Path
+from gateway.cli import main
 from gateway.queues import Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 path = Path(sys.argv[1])
@@ -357,6 +359,7 @@ def test_a_read_error_is_answered_and_passes(tmp_path):
     script = """
 from pathlib import Path
 import sys
+from gateway.cli import main
 from gateway.queues import QueueError, Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 path = Path(sys.argv[1])
@@ -387,6 +390,7 @@ def test_the_entry_of_a_new_folder_is_synced(tmp_path):
     script = """
 from pathlib import Path
 import sys
+from gateway.cli import main
 from gateway.queues import Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 inbox = SqliteInbox(Path(sys.argv[1]), max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)
@@ -418,14 +422,36 @@ def test_letters_that_are_gone_meanwhile_are_not_replayed(backend):
     outbox.settle([], [Rejection(item, "refused", "m", 1) for item in receive(outbox)], [])
     letters = [(letter, letter.record) for letter in backend.dead()]
     dead = SqliteDeadLetters(backend.path)
-    dead.replay(letters[:2])
-    dead.replay(letters[:2])  # another terminal's
+    assert dead.replay(letters[:2]) == 2
+    assert dead.replay(letters[:2]) == 0  # another terminal's
     assert status(backend.path).queued == 2
     with dead._database.transaction() as db:
         db.execute("UPDATE dead SET user_id = 'u-1'")
     assert forget(backend.path, "shop", ["u-1"]) == (0, 1)
-    dead.replay(letters[2:])
+    assert dead.replay(letters[2:]) == 0
     assert status(backend.path)[:3] == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("replay", "2 in the queue again, 0 still not valid, 1 no longer there\n"),
+        ("purge", "2 forgotten, 1 no longer there\n"),
+    ],
+)
+def test_a_command_counts_only_the_letters_that_no_other_has_taken(
+    backend, environ, monkeypatch, capsys, command, output
+):
+    backend.inbox().put([record() for _ in range(3)])
+    outbox = backend.outbox()
+    outbox.settle([], [Rejection(item, "refused", "m", 1) for item in receive(outbox)], [])
+    for name, value in {**environ, "GATEWAY_QUEUE": f"sqlite:///{backend.path}"}.items():
+        monkeypatch.setenv(name, value)
+    listed = backend.dead()
+    backend.dead_letters().purge(listed[:1])
+    monkeypatch.setattr(SqliteDeadLetters, "list", lambda _letters: iter(listed))
+    assert main(["dead-letters", command]) == 0
+    assert capsys.readouterr().out == output
 
 
 # --- the clock ---

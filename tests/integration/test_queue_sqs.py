@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.forwarder.metrics_server import health
 from gateway.queues import ForwarderStatus, QueueUnavailable, Rejection, Status
 from gateway.queues.sqs import admin, message_format
 from gateway.queues.sqs.client import Queue
+from gateway.queues.sqs.dead_letters import SqsDeadLetters
 from gateway.queues.sqs.in_flight import Message
 from gateway.queues.sqs.receiver import redrive_target
 from gateway.settings import load
@@ -372,6 +374,42 @@ def test_replayed_letters_are_in_the_queue_and_purged_ones_nowhere(backend):
     assert len(drain(backend.outbox())) == 13
 
 
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [("purge", "27 forgotten\n"), ("replay", "27 in the queue again, 0 still not valid\n")],
+)
+def test_letters_are_deleted_before_others_are_given_back(
+    backend, proxied, environ, monkeypatch, capsys, command, output
+):
+    """Some servers take a receipt for void once its message may be received again."""
+    _reject(backend, 27)
+    for name, value in {**environ, "GATEWAY_QUEUE": backend.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GATEWAY_DEAD_LETTER_QUEUE", f"{backend.url}-dead")
+    assert main(["dead-letters", command]) == 0
+    assert capsys.readouterr().out == output
+    assert backend.dead() == []
+    deletions = proxied.actions("DeleteMessageBatch", "ChangeMessageVisibilityBatch")[-3:]
+    assert deletions == ["DeleteMessageBatch"] * 3
+
+
+def test_letters_that_are_not_deleted_are_given_back(backend):
+    _reject(backend, 27)
+    with closing(backend.dead_letters()) as letters:
+        for letter in letters.list():
+            if letter.record.event_id != "e-3":
+                letters.purge([letter])
+    assert ids(letter.record for letter in backend.dead()) == ["e-3"]
+
+
+def test_a_letter_that_sqs_delivers_twice_is_listed_once(backend, proxied):
+    _reject(backend, 3)
+    proxied.repeat_messages = True
+    letters = SqsDeadLetters(Queue(backend.url), Queue(f"{backend.url}-dead"))
+    listed = [letter.record.event_id for letter in letters.list()]
+    assert sorted(listed) == ["e-0", "e-1", "e-2"]
+
+
 def test_what_is_rejected_again_during_a_replay_is_not_replayed_for_ever(backend):
     _reject(backend, 3)
     letters = backend.dead_letters()
@@ -382,6 +420,7 @@ def test_what_is_rejected_again_during_a_replay_is_not_replayed_for_ever(backend
         backend.pass_time(10)
         outbox = backend.outbox()
         outbox.settle([], [Rejection(one, "refused", "no", 1) for one in receive_all(outbox)], [])
+    letters.close()
     assert len(backend.dead()) == 3
 
 
@@ -397,6 +436,7 @@ def test_a_message_that_sqs_itself_moved_is_one_letter_for_each_record(backend):
     ]
     for letter in letters.list():
         letters.replay([(letter, letter.record)])
+    letters.close()
     assert backend.dead() == []
     assert ids(drain(backend.outbox())) == ["e-0", "e-1", "e-2"]
     assert int(backend.attributes(backend.dead_url)["ApproximateNumberOfMessages"]) == 1

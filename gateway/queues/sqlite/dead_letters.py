@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -33,19 +34,21 @@ class SqliteDeadLetters:
             last = int(page[-1].id)
             page = self._page(last)
 
-    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
-        """Put each letter's record into the queue again, and forget the letter: all or none."""
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> int:
+        """Put each letter's record into the queue again, if the letter still exists."""
         with self._database.transaction() as db:
-            for letter, record in letters:  # unless it was forgotten or replayed meanwhile
-                if db.execute("DELETE FROM dead WHERE id = ?", (int(letter.id),)).rowcount:
-                    insert(db, [record])
+            records = [record for letter, record in letters if _delete(db, letter)]
+            insert(db, records)
+        return len(records)
 
-    def purge(self, letters: Collection[DeadLetter]) -> None:
-        """Forget these for good."""
+    def purge(self, letters: Collection[DeadLetter]) -> int:
+        """Delete these permanently; return how many there were."""
         with self._database.transaction() as db:
-            db.executemany(
-                "DELETE FROM dead WHERE id = ?", [(int(letter.id),) for letter in letters]
-            )
+            return sum(_delete(db, letter) for letter in letters)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
 
     def _page(self, after: int) -> Sequence[DeadLetter]:
         if not self._database.exists():
@@ -57,6 +60,11 @@ class SqliteDeadLetters:
         if [row[0] for row in rows] != sorted(row[0] for row in rows):
             raise QueueUnavailable(Reason.DAMAGED, "the dead letters are out of order")
         return [_letter(row) for row in rows]
+
+
+def _delete(db: sqlite3.Connection, letter: DeadLetter) -> bool:
+    """Delete a letter; return whether it existed."""
+    return db.execute("DELETE FROM dead WHERE id = ?", (int(letter.id),)).rowcount > 0
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,13 +87,14 @@ class SqsQueue:
     ) -> tuple[None, int]:
         if hold_until is not None:
             raise QueueError(Reason.SQS_FAILED, NO_HOLD)
-        letters, count = self.open_dead_letters(), 0
         users = {(site, user_id) for user_id in user_ids}
-        for letter in letters.list():
-            if (letter.record.site, letter.record.user_id) in users:
-                letters.purge([letter])
-                count += 1
-        return None, count
+        with closing(self.open_dead_letters()) as letters:
+            found = (
+                letter
+                for letter in letters.list()
+                if (letter.record.site, letter.record.user_id) in users
+            )
+            return None, sum(letters.purge([letter]) for letter in found)
 
     def deliveries(self) -> None:
         """Return None: each forwarder counts what it delivers in its metrics."""

@@ -41,7 +41,7 @@ class DeadLetterWriter:
 
 
 class SqsDeadLetters:
-    """What operators do about them. A letter that is listed is kept from other readers meanwhile.
+    """What operators do about them. Until it is closed, other readers do not find what it listed.
 
     The order is about that of their deaths: SQS promises none.
     """
@@ -55,28 +55,25 @@ class SqsDeadLetters:
 
     def list(self) -> Iterator[DeadLetter]:
         """Yield all that are there now, not those rejected later (of replayed events, say)."""
+        self.close()  # what was listed before may be listed again
         seen: set[str] = set()
         started = float("inf")
-        try:
-            while messages := (answer := self._receive()).get("Messages"):
-                started = min(started, _date(answer))
-                fresh = [
-                    message
-                    for message in messages
-                    if message["MessageId"] not in seen and _sent_at(message) <= started
-                ]
-                for message in messages:
-                    self._receipts[message["MessageId"]] = message["ReceiptHandle"]
-                if not fresh:
-                    break
-                for message in fresh:
-                    seen.add(message["MessageId"])
-                    yield from self._letters(message)
-        finally:
-            self._put_back()
+        while messages := (answer := self._receive()).get("Messages"):
+            started = min(started, _date(answer))
+            self._receipts |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
+            fresh = {  # SQS may deliver a message twice, even in one answer
+                message["MessageId"]: message
+                for message in messages
+                if message["MessageId"] not in seen and _sent_at(message) <= started
+            }
+            if not fresh:
+                break
+            seen.update(fresh)
+            for message in fresh.values():
+                yield from self._letters(message)
 
-    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> None:
-        """Put each letter's record into the queue again, then forget the letter."""
+    def replay(self, letters: Sequence[tuple[DeadLetter, Record]]) -> int:
+        """Put each letter's record into the queue again, then delete the letter."""
         records = [record for _, record in letters]
         bodies = [
             message_format.body(chunk.site, chunk.rows)
@@ -87,23 +84,36 @@ class SqsDeadLetters:
         self.purge([letter for (letter, _), no in zip(letters, failures, strict=True) if not no])
         for failure in filter(None, failures):
             raise failure
+        return len(letters)
 
-    def purge(self, letters: Sequence[DeadLetter]) -> None:
-        """Forget these for good."""
-        replayed = []
+    def purge(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete these permanently, a message once all of its letters are to be deleted."""
+        names_done = []
         for letter in letters:
             name = letter.id.partition("/")[0]
             self._left[name] -= 1
             if not self._left[name]:
-                replayed.append(name)
-        for start in range(0, len(replayed), message_format.ENTRIES):
-            names = replayed[start : start + message_format.ENTRIES]
+                names_done.append(name)
+        for start in range(0, len(names_done), message_format.ENTRIES):
+            names = names_done[start : start + message_format.ENTRIES]
             entries = [{"ReceiptHandle": self._receipts[name]} for name in names]
             failures = self._dead.batch("delete_message_batch", entries)
             for name, failure in zip(names, failures, strict=True):
                 if failure is not None:
                     raise failure
                 del self._receipts[name]
+        return len(letters)
+
+    def close(self) -> None:
+        """Let other readers find what was listed and is left."""
+        receipts = [*self._receipts.values()]
+        self._receipts.clear()
+        for start in range(0, len(receipts), message_format.ENTRIES):
+            entries = [
+                {"ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for receipt in receipts[start : start + message_format.ENTRIES]
+            ]
+            self._dead.batch("change_message_visibility_batch", entries)
 
     def _receive(self) -> Mapping[str, Any]:
         return self._dead.call(
@@ -132,15 +142,6 @@ class SqsDeadLetters:
         for number, record in enumerate(records):
             id_ = name if len(records) == 1 else f"{name}/{number}"
             yield DeadLetter(id_, *facts, died_at, record)
-
-    def _put_back(self) -> None:
-        receipts = [*self._receipts.values()]
-        for start in range(0, len(receipts), message_format.ENTRIES):
-            entries = [
-                {"ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                for receipt in receipts[start : start + message_format.ENTRIES]
-            ]
-            self._dead.batch("change_message_visibility_batch", entries)
 
 
 def send(queue: Queue, entries: Sequence[Mapping[str, Any]]) -> list[QueueUnavailable | None]:
