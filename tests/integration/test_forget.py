@@ -10,6 +10,8 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.helpers.support import (
     ADMIN,
     ADMIN_TOKEN,
     ROOT,
+    Gateway,
     Start,
     Stored,
     beacon,
@@ -205,6 +208,39 @@ def test_a_hold_ends_with_0_days_and_binds_put_events_too(
     assert stored() == []
     assert forget(b"ann", "--hold", "0") == 0
     assert post(client, beacon(userId="ann")).status_code == 204
+
+
+def test_nothing_of_a_user_on_hold_is_stored_once_forget_returns(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    """Two workers store the user's events all the time."""
+    gateway.start(GATEWAY_FORWARDER="off")
+    answers: list[tuple[float, int]] = []
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            asked_at = time.monotonic()
+            answers.append((asked_at, gateway.post(beacon(userId="ann")).status_code))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: len(answers) > 20, "events are stored")
+        run = gateway.operate("forget", "--site", "shop", "--user", "ann", "--hold", "30")
+        ended_at, seen = time.monotonic(), len(answers)
+        eventually(lambda: len(answers) > seen + 20, "events are refused")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert run.returncode == 0
+    assert not run.stderr.startswith("Forgotten: 0 queued events")
+    assert {status for _, status in answers} == {204, 400}
+    assert {status for asked_at, status in answers if asked_at > ended_at} == {400}
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+        assert db.execute("SELECT count(*) FROM queue").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("days", ["-1", "4000", "soon"])

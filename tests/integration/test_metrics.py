@@ -56,6 +56,26 @@ def test_every_event_is_counted_by_what_became_of_it_over_all_workers(counted):
     assert counted.metric('gateway_events_refused_total{reason="invalid_event",site="shop"}') == 1
 
 
+def test_what_delivered_events_carry_is_counted(counted):
+    recommended = event(eventType="Purchase", recommendationId="r-1")
+    attributed = event(eventType="Purchase", metricAttribution={"eventAttributionSource": "home"})
+    accepted = counted.assert_accepted(recommended, attributed, userId="ann")
+    accepted += counted.assert_accepted(event(), event(itemId=None, eventType="search"))
+    counted.assert_delivered(accepted)
+    name = 'gateway_events_delivered_total{site="shop"}'
+    eventually(lambda: counted.metric(name) == len(accepted) == 4, "all are counted")
+    members = {"itemId": 3, "userId": 2, "recommendationId": 1, "eventAttributionSource": 1}
+    for member, count in members.items():
+        labels = f'{{member="{member}",site="shop"}}'
+        assert counted.metric(f"gateway_events_delivered_with_total{labels}") == count
+    accepted = counted.assert_accepted(event(eventType="purchase"))
+    counted.assert_delivered(accepted)
+    eventually(lambda: counted.metric(name) == 5, "one more is counted")
+    for attributed, count in (("yes", 2), ("no", 1)):
+        labels = f'{{attributed="{attributed}",site="shop"}}'
+        assert counted.metric(f"gateway_purchases_delivered_total{labels}") == count
+
+
 def test_a_process_that_has_just_begun_to_count_spoils_no_scrape(gateway, tmp_path):
     counters = tmp_path / "counters"
     counters.mkdir()

@@ -17,6 +17,7 @@ from gateway.queues.sqlite.rows import damaged_copy, is_whole, moment, printable
 from gateway.queues.sqlite.schema import COLUMNS, insert, oldest_at
 from gateway.reasons import Reason
 
+PIECE = 10_000  # users in one transaction, so that others can write between two of them
 PAGE = 500  # dead letters read at a time, so that no reader keeps the WAL from being checkpointed
 
 
@@ -122,11 +123,14 @@ def forget(
         return 0, 0
     with database.reading() as db:
         db.execute("PRAGMA secure_delete = ON")
+        hashes = sorted(users.hash_users(db, ((site, user_id) for user_id in user_ids)))
+    for start in range(0, len(hashes), PIECE):
+        with database.transaction() as db:
+            piece = hashes[start : start + PIECE]
+            if hold_until is not None:
+                users.hold(db, piece, hold_until)
+            totals.forget(db, site, piece)
     with database.transaction() as db:
-        hashes = users.hash_users(db, ((site, user_id) for user_id in user_ids))
-        if hold_until is not None:
-            users.hold(db, hashes, hold_until)
-        totals.forget(db, site, hashes)
         parameters = site, json.dumps([*user_ids])
         queued, dead = (
             db.execute(

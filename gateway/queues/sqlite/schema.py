@@ -47,14 +47,14 @@ SCHEMA += "".join(
     f"CREATE TABLE {table} (mark BLOB PRIMARY KEY) WITHOUT ROWID;" for table in SEEN_TABLES
 )
 # Users are known by keyed hashes alone: see users.py.
-USERS_SCHEMA = """
+HOLDS = """
 CREATE TABLE hash_key (value BLOB NOT NULL);
 INSERT INTO hash_key VALUES (randomblob(32));
 CREATE TABLE held_users (user INTEGER PRIMARY KEY, until REAL NOT NULL);  -- epoch seconds
 CREATE INDEX held_users_by_until ON held_users (until);
 """
 # What was delivered: see totals.py. A damaged file may hold values of other types.
-USERS_SCHEMA += """
+TOTALS = """
 CREATE TABLE delivered_sites (
     site TEXT PRIMARY KEY,
     since REAL NOT NULL CHECK (typeof(since) = 'real'),  -- epoch seconds of the first
@@ -84,7 +84,7 @@ CREATE TABLE dead_reasons (
     PRIMARY KEY (site, reason)
 ) WITHOUT ROWID;
 """
-SCHEMA += USERS_SCHEMA
+SCHEMA += HOLDS + TOTALS
 COLUMNS = ", ".join(Record._fields)
 INSERT = f"INSERT INTO queue ({COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 CHECKSUM_COLUMNS = "".join(
@@ -92,7 +92,7 @@ CHECKSUM_COLUMNS = "".join(
     for table in ("queue", "dead")
 )
 # What an older file lacks, by its version; 0 is a new file.
-UPGRADES = {0: SCHEMA, 1: CHECKSUM_COLUMNS + USERS_SCHEMA, 2: USERS_SCHEMA}
+UPGRADES = {0: SCHEMA, 1: CHECKSUM_COLUMNS + HOLDS + TOTALS, 2: HOLDS + TOTALS}
 
 INSERT_DEAD = f"""INSERT INTO dead ({COLUMNS}, checksum, reason, message, attempts, died_at)
                   VALUES ({", ".join("?" * 12)})"""
