@@ -10,9 +10,10 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Protocol
 
-import boto3
+import botocore.loaders
 import botocore.session
 import gevent
 from botocore.config import Config
@@ -107,7 +108,7 @@ class Personalize:
         if not self._has_client(key, site):
             with self._opening.setdefault(key, threading.Lock()):
                 if not self._has_client(key, site):  # nobody has made it meanwhile
-                    self._clients[key] = session(site).client(
+                    self._clients[key] = session(site).create_client(
                         "personalize-events",
                         region_name=site.region,
                         endpoint_url=site.endpoint_url,
@@ -152,11 +153,11 @@ def _event(stored: str) -> dict[str, Any]:
     return {**event, "sentAt": datetime.fromtimestamp(event["sentAt"], UTC)}
 
 
-def session(site: Site) -> boto3.Session:
+def session(site: Site) -> botocore.session.Session:
     """Return a session with boto3's usual credentials, or with the role that the site names."""
     if site.role_arn is None:
-        return boto3.Session()
-    source, assumed = botocore.session.get_session(), botocore.session.get_session()
+        return _session()
+    source, assumed = _session(), _session()
     source.set_default_client_config(CONFIG)  # STS is not to take its time either
     if site.region is not None:
         source.set_config_variable("region", site.region)
@@ -170,7 +171,20 @@ def session(site: Site) -> boto3.Session:
         extra_args={"RoleSessionName": "personalize-gateway"},
     )
     assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-    return boto3.Session(botocore_session=assumed)
+    return assumed
+
+
+def _session() -> botocore.session.Session:
+    """Return a session that shares AWS's descriptions of its services, 7 MiB, with all others."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    return session
+
+
+@cache
+def _loader(data_path: str | None) -> botocore.loaders.Loader:
+    """Return the loader of AWS's descriptions, which caches them."""
+    return botocore.loaders.create_loader(data_path)
 
 
 def _failure(error: ClientError, call: Call) -> Retry | Misconfigured | CallRejected:

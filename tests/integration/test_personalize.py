@@ -467,6 +467,27 @@ def test_an_answer_that_drips_is_given_up(aws, stub, tmp_path):
 # --- set-up ---
 
 
+def test_sites_with_regions_or_roles_of_their_own_share_what_boto3_knows_of_aws():
+    """Each had its own copy of AWS's descriptions: 7 MiB."""
+    script = """
+import sys, types
+from gateway.forwarder.personalize import session
+def memory():
+    return int(open("/proc/self/statm").read().split()[1]) * 4 / 1024
+def client(region):
+    site = types.SimpleNamespace(region=region, role_arn=sys.argv[1] or None)
+    return session(site).create_client("personalize-events", region_name=region)
+clients = [client("us-east-1")]
+before = memory()
+clients += [client(f"us-east-{number}") for number in range(2, 12)]
+print((memory() - before) / 10)
+"""
+    for role in ("", ROLE):
+        command = [sys.executable, "-c", script, role]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert float(run.stdout) < 2  # MiB for each
+
+
 def test_a_site_that_is_not_in_the_sites_file_waits(sender):
     error = failure(sender, call("removed"))
     assert (type(error), error.reason) == (Misconfigured, "unknown_site")

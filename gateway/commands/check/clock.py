@@ -24,7 +24,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     """Yield one finding, from the Date header of the first site's PutEvents endpoint."""
     site = next(iter(settings.sites.values()))
     try:
-        client = session(site).client(
+        client = session(site).create_client(
             "personalize-events", region_name=site.region, endpoint_url=site.endpoint_url
         )
     except BotoCoreError:  # no region, no such profile: reported already
