@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 export PORT
+# The suite starts hundreds of Python processes: without this each would compile every module.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --quiet --disable-pip-version-check
@@ -34,7 +36,7 @@ endif
 run: venv
 	@$(BIN)/personalize-gateway run
 
-PYTEST = $(BIN)/pytest -n 4 --dist loadfile
+PYTEST = $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.installed-test
 	@tests/install-browsers.sh
@@ -65,7 +67,7 @@ bench: .venv/.installed-test
 
 # The long runs; SOAK_SECONDS, SOAK_VISITS (in each browser) and SOAK_SEED choose others.
 soak: .venv/.installed-test
-	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest -k acknowledged tests/soak/test_conservation.py tests/integration/test_sqs.py
+	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/soak/test_conservation.py tests/soak/test_conservation_sqs.py
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/soak/test_fuzz.py tests/integration/test_hostile_clients.py tests/integration/test_session_tabs.py
 	@SOAK_DAMAGES=$${SOAK_DAMAGES:-500} SOAK_CRASHES=$${SOAK_CRASHES:-20} $(BIN)/pytest tests/integration/test_queue_faults.py
 	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/browser/test_snippet_delivery.py tests/soak/test_snippet_chance.py

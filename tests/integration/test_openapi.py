@@ -48,7 +48,7 @@ def test_a_running_gateway_answers_as_the_document_says(
     write_sites(Path(gateway.environ["GATEWAY_SITES"]), allowed)
     gateway.start()
     seed = os.environ.get("SOAK_SEED", "20180322")
-    examples = "3000" if "SOAK_SECONDS" in os.environ else "300"
+    examples = "3000" if "SOAK_SECONDS" in os.environ else "100"
     command = [SCHEMATHESIS, "--config-file", CONFIGURATION, "run", openapi.DOCUMENT]
     options = ["--exclude-path-regex", "^/(inspect|metrics)"]  # see tests/browser/test_inspect.py
     options += ["--url", gateway.url, "--seed", seed, "--max-examples", examples]

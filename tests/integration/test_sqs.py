@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -23,13 +22,10 @@ from gateway.queues import Record
 from gateway.queues.sqs.client import Queue
 from gateway.queues.sqs.inbox import SqsInbox
 from gateway.sandbox import Faults, Sandbox
-from tests.helpers import (
-    conservation,
-    moto_sqs,  # noqa: F401 - makes moto's deletions atomic
-)
+from tests.helpers import moto_sqs  # noqa: F401 - makes moto's deletions atomic
 from tests.helpers.queue_contract import record
 from tests.helpers.sqs_backend import CREDENTIALS
-from tests.helpers.sqs_cluster import Cluster, Forwarder, kill_group, make_queue, moto_process
+from tests.helpers.sqs_cluster import Forwarder, kill_group, make_queue, moto_process
 from tests.helpers.sqs_proxy import SqsProxy
 from tests.helpers.support import ROOT, Gateway, beacon, event, eventually, free_port
 
@@ -406,18 +402,3 @@ def test_the_stand_in_for_sqs_loses_no_message_where_deletions_overlap(monkeypat
     queue.delete_message(first.receipt_handle)
     other.join()
     assert [message.body for message in queue._messages] == ["third"]
-
-
-def test_every_acknowledged_event_is_delivered_or_dead_on_sqs_too(
-    server, tmp_path, environ, big_sandbox, capsys
-):
-    seconds = float(os.environ.get("SOAK_SECONDS", "20"))
-    seed = int(os.environ.get("SOAK_SEED", random.randrange(1_000_000)))
-    environ = {**environ, "GATEWAY_QUEUE": make_queue(server, visibility=5)}
-    cluster = Cluster(tmp_path, environ, big_sandbox, masters=2, count=3)
-    with capsys.disabled():
-        print(f"\nconservation on SQS: seed {seed}, {seconds:.0f} s")
-        try:
-            print(f"conservation on SQS: {conservation.run(cluster, seconds, seed, ordered=False)}")
-        finally:
-            cluster.end()

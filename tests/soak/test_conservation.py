@@ -21,7 +21,7 @@ def sandbox():
 def test_every_acknowledged_event_is_delivered_or_dead(
     gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seconds = float(os.environ.get("SOAK_SECONDS", "60"))
+    seconds = float(os.environ.get("SOAK_SECONDS", "20"))
     seed = int(os.environ.get("SOAK_SEED", random.randrange(1_000_000)))
     with capsys.disabled():
         print(f"\nconservation: seed {seed}, {seconds:.0f} s")
