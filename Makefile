@@ -70,7 +70,7 @@ soak: .venv/.installed-test
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/soak/test_conservation.py tests/soak/test_conservation_sqs.py
 	@SOAK_SECONDS=$${SOAK_SECONDS:-900} $(BIN)/pytest tests/soak/test_fuzz.py tests/integration/test_hostile_clients.py tests/integration/test_session_tabs.py
 	@SOAK_DAMAGES=$${SOAK_DAMAGES:-500} SOAK_CRASHES=$${SOAK_CRASHES:-20} $(BIN)/pytest tests/integration/test_queue_faults.py
-	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/browser/test_snippet_delivery.py tests/soak/test_snippet_chance.py
+	@SOAK_VISITS=$${SOAK_VISITS:-200} $(BIN)/pytest tests/browser/test_snippet_delivery.py
 
 # The container's image, built without root by buildah or podman, else by docker.
 image:

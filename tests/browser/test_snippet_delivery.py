@@ -7,10 +7,12 @@ never a browser.
 from __future__ import annotations
 
 import os
+import random
+from functools import partial
 
 import pytest
 
-from tests.browser.visits import matrix, scenarios
+from tests.browser.visits import chance, matrix, scenarios
 from tests.browser.visits.engines import ENGINES
 from tests.browser.visits.matrix import Case, Outcome
 
@@ -35,9 +37,20 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Outcome]:
-    """Every case's, taken all at once: it is waiting that takes the time."""
-    return matrix.run(tmp_path_factory.mktemp("visits"), CASES)
+def random_cases() -> list[Case]:
+    """Visits at random, SOAK_VISITS in each engine, from SOAK_SEED or a random seed."""
+    visits = int(os.environ.get("SOAK_VISITS", "3"))
+    seed = int(os.environ.get("SOAK_SEED", random.randrange(1_000_000)))
+    steps = [partial(chance.wander, seed=seed * 1000 + number) for number in range(visits)]
+    return [Case(engine, True, wander) for engine in ENGINES for wander in steps]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    tmp_path_factory: pytest.TempPathFactory, random_cases: list[Case]
+) -> dict[Case, Outcome]:
+    """Run all visits at once: most of their time is waiting."""
+    return matrix.run(tmp_path_factory.mktemp("visits"), [*CASES, *random_cases])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -63,3 +76,18 @@ def test_a_page_that_comes_back_counts_one_new_view(
     assert outcome.persisted is case.cache
     views = {label.partition("-page-")[2]: n for label, n in outcome.verdict.others.items()}
     assert views == {"": 2, "next": 1}
+
+
+def test_random_visits_lose_nothing_and_repeat_nothing(
+    outcomes: dict[Case, Outcome], random_cases: list[Case], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = {case.scenario.keywords["seed"] for case in random_cases}
+    with capsys.disabled():
+        print(f"\nrandom visits: seed {min(seeds) // 1000}, {len(seeds)} in each engine")
+    for case in random_cases:
+        where = f"{case.engine.name}, seed {case.scenario.keywords['seed']}"
+        outcome = outcomes[case]
+        assert outcome.failure is None, where
+        assert outcome.errors == [], where
+        assert outcome.verdict.missing == [], where
+        assert outcome.verdict.doubled == outcome.verdict.again == [], where

@@ -15,7 +15,7 @@ from tests.browser.visits.visit import Steps, Visit
 from tests.helpers.support import ROOT, Gateway, eventually
 
 PATIENCE = 60.0  # seconds for one condition
-BREATH = 0.2  # seconds between looks at a condition: each costs the browser something
+BREATH = 0.4  # seconds between looks at a condition: each costs the browser something
 
 
 class Going:
