@@ -228,7 +228,7 @@ def test_listening_is_tracked(demo: str, browser: Chrome) -> None:
     assert {event["itemId"] for event in events} == {"slow-morning"}
 
 
-def test_no_trouble_that_the_demo_can_make_loses_an_event(demo: str, browser: Chrome) -> None:
+def test_no_fault_that_the_demo_can_cause_loses_an_event(demo: str, browser: Chrome) -> None:
     shop, sandbox = _addresses(demo)
     _visit(browser, shop)
     tracked, waiting = find(browser, "tracked-list"), find(browser, "waiting")

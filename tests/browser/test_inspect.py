@@ -113,7 +113,7 @@ def test_what_is_not_delivered_tells_why(served: Gateway, lives: Events) -> None
     assert _trace(served, lives["foreign"])["lives"][0]["reason"] == "foreign_origin"
 
 
-def test_what_is_to_be_masked_never_reaches_the_trail(served: Gateway, lives: Events) -> None:
+def test_masked_values_never_reach_the_history(served: Gateway, lives: Events) -> None:
     [life] = _trace(served, lives["delivered"])["lives"]
     assert life["event"]["properties"] == {"email": "•••", "list": "home"}
     folder = Path(served.environ["GATEWAY_SITES"]).parent
@@ -121,7 +121,7 @@ def test_what_is_to_be_masked_never_reaches_the_trail(served: Gateway, lives: Ev
         assert b"ada@example.com" not in file.read_bytes()
 
 
-def test_a_duplicate_is_told_and_changes_nothing(served: Gateway) -> None:
+def test_a_duplicate_is_shown_and_changes_no_status(served: Gateway) -> None:
     one = event()
     served.assert_accepted(one, sessionId="s")
     served.assert_accepted(one, sessionId="s")
@@ -259,7 +259,7 @@ def test_a_log_in_ends_with_its_hour_or_the_token(
     assert visitor.get("/inspect/events", headers=cookie).status_code == 401
 
 
-def test_who_guesses_the_token_is_not_told_any_more_and_others_are_let_in(
+def test_token_guessing_is_rate_limited_for_the_guesser_alone(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("gateway.web.rate_limits.FixedWindowStorage._turn", lambda _: None)

@@ -759,7 +759,7 @@ def test_clearing_forgets_the_calls_and_goes_on_counting(sandbox: Sandbox) -> No
         ({"Host": "evil.example:8001", "Origin": "http://evil.example:8001"}, 403),
     ],
 )
-def test_what_it_received_is_told_to_its_own_page_and_to_programs(
+def test_received_calls_are_shown_to_the_own_page_and_to_programs_only(
     sandbox: Sandbox, headers: dict[str, str], status: int
 ) -> None:
     own = sandbox.url.removeprefix("http://")
@@ -865,7 +865,7 @@ def test_a_wrong_option_is_named(
     assert message in capsys.readouterr().err
 
 
-def test_a_port_in_use_is_told(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert run(parser.parse_args(["--port", sandbox.url.rpartition(":")[2]])) == 1

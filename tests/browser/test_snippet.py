@@ -346,7 +346,7 @@ def test_a_thank_you_page_that_is_loaded_again_counts_once(shop: Shop) -> None:
     assert [event["itemId"] for event in events] == ["mug", "cup"] * 2
 
 
-def test_nobody_else_has_the_event_ids_of_a_purchase(shop: Shop) -> None:
+def test_purchase_event_ids_are_unique_to_the_visitor(shop: Shop) -> None:
     address = shop.page(THANKS.replace("ORDER", "7"))
     shop.visit(address)
     mine = {event["eventId"] for event in shop.told()}

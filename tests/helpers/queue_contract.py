@@ -185,7 +185,7 @@ class HoldsUsers:
 class QueueContract:
     """Whatever the queue is built on."""
 
-    def test_what_was_put_is_received_whole(self, backend):
+    def test_records_are_received_as_they_were_put(self, backend):
         event, received = '{"eventType": "view", "properties": "{}"}', '{"eventType":"view"}'
         records = [
             record(user_id="u-17", event=event, received=received, received_at=1.25),
@@ -227,7 +227,7 @@ class QueueContract:
             inbox.put([record(event_id=str(number))])
             assert ids(drain(outbox)) == [str(number)]
 
-    def test_what_is_acked_is_gone_for_good(self, backend):
+    def test_acknowledged_records_are_never_received_again(self, backend):
         backend.inbox().put([record(), record(session_id="s-2")])
         assert len(drain(backend.outbox())) == 2
         backend.pass_time(86_400)
@@ -268,7 +268,7 @@ class QueueContract:
         assert ids(receive_all(outbox)) == ["c"]
         assert ids(letter.record for letter in backend.dead()) == ["b"]
 
-    def test_what_is_in_flight_is_not_received_again(self, backend):
+    def test_in_flight_records_are_not_received_again(self, backend):
         backend.inbox().put([record(session_id=str(number)) for number in range(5)])
         outbox = backend.outbox()
         assert len(receive_all(outbox)) == 5
@@ -317,7 +317,7 @@ class DropsDuplicates:
         assert ids(drain(backend.outbox())) == ["x", "y"]
         assert not any(inbox.put([record(event_id="x")]))  # delivered meanwhile
 
-    def test_nobody_suppresses_the_events_of_another_session_or_site(self, backend):
+    def test_an_event_id_of_another_session_or_site_suppresses_no_event(self, backend):
         inbox = backend.inbox()
         for one in (("shop", "s-1"), ("shop", "s-2"), ("media", "s-1")):
             assert all(inbox.put([record(*one, event_id="x")]))

@@ -76,7 +76,7 @@ def assert_cross(result: tuple[int, Findings], what: str, text: str, remedy: str
     assert remedy in str(cross["remedy"])
 
 
-def test_a_set_up_in_order_has_ticks_alone_and_sends_nothing(check, sandbox):
+def test_a_valid_set_up_passes_every_check_and_sends_no_event(check, sandbox):
     status, findings = check()
     assert status == 0
     assert {"GATEWAY_QUEUE", "sites file", "queue", "clock", "site shop: credentials"} <= set(
@@ -123,11 +123,11 @@ def test_a_test_event_goes_out_for_each_site_and_is_marked_as_one(check, sandbox
         ({"GATEWAY_QUEUE": "sqlite:////proc/no/queue.db"}, "queue", "cannot_open", "a folder that"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_gets_a_cross_and_a_remedy(check, changes, what, text, remedy):
+def test_a_failed_check_gets_a_cross_and_a_remedy(check, changes, what, text, remedy):
     assert_cross(check(**changes), what, text, remedy)
 
 
-def test_a_queue_that_is_not_there_yet_is_told_and_stays_away(check, tmp_path):
+def test_a_missing_queue_is_reported_and_not_created(check, tmp_path):
     _, findings = check()
     assert "not there yet" in findings["queue"]["text"]
     assert not list(tmp_path.glob("queue.db*"))
@@ -136,7 +136,7 @@ def test_a_queue_that_is_not_there_yet_is_told_and_stays_away(check, tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "place"), [(0o555, "data/queue.db"), (0o600, "queue.db")])
-def test_a_folder_in_which_this_user_can_make_no_queue_is_told(environ, mode, place):
+def test_an_unwritable_folder_for_the_queue_is_reported(environ, mode, place):
     """By another process, as permissions do not bind root."""
     script = """
 import os
@@ -159,7 +159,7 @@ print(*queue.findings(settings))
     assert "Let this user write the file and its folder" in run.stdout
 
 
-def test_a_region_without_personalize_is_told_before_it_is_tried(check):
+def test_a_region_without_personalize_is_reported_before_a_call(check):
     changes = {"site": SITE.replace("us-east-1", "us-eat-1")}
     _, findings = check(AWS_ENDPOINT_URL_PERSONALIZE_EVENTS=None, **changes)
     assert "us-east-1" in findings["site shop: region"]["remedy"]
@@ -186,7 +186,7 @@ def test_a_region_without_personalize_is_told_before_it_is_tried(check):
         ({"GATEWAY_SECRET_KEY": None}, "GATEWAY_SECRET_KEY", "token_hex"),
     ],
 )  # fmt: skip
-def test_what_may_be_meant_gets_a_tick_with_a_warning(check, changes, what, remedy):
+def test_a_doubtful_setting_gets_a_tick_with_a_warning(check, changes, what, remedy):
     status, findings = check(**changes)
     assert status == 0, findings
     assert remedy in findings[what]["remedy"]
@@ -271,7 +271,7 @@ def test_each_of_awss_errors_gets_a_remedy_of_its_own(
     assert_cross(result, "site shop: test event", code, remedy)
 
 
-def test_an_endpoint_that_is_not_there_is_told_by_event_and_clock(check):
+def test_an_unreachable_endpoint_is_reported_by_the_event_and_clock_checks(check):
     nowhere = "http://127.0.0.1:9"
     _, findings = check("--send-test", AWS_ENDPOINT_URL_PERSONALIZE_EVENTS=nowhere)
     for what in ("site shop: test event", "clock"):
@@ -279,20 +279,20 @@ def test_an_endpoint_that_is_not_there_is_told_by_event_and_clock(check):
 
 
 @pytest.mark.parametrize(("ahead", "text"), [(-400, "ahead of AWS's"), (400, "behind AWS's")])
-def test_a_wrong_clock_is_told(check, other_aws, ahead, text):
+def test_a_wrong_clock_is_reported(check, other_aws, ahead, text):
     other_aws.ahead = timedelta(seconds=ahead)
     result = check(AWS_ENDPOINT_URL_PERSONALIZE_EVENTS=other_aws.url)
     assert_cross(result, "clock", text, "NTP")
 
 
-def test_a_role_that_may_not_be_assumed_is_told(check, other_aws):
+def test_a_role_that_may_not_be_assumed_is_reported(check, other_aws):
     other_aws.error = 403, "AccessDenied", "not authorized to perform: sts:AssumeRole"
     site = SITE + 'role_arn = "arn:aws:iam::123456789012:role/x"'
     result = check(site=site, AWS_ENDPOINT_URL_STS=other_aws.url)
     assert_cross(result, "site shop: credentials", "AssumeRole", "trust policy")
 
 
-def test_a_profile_that_is_not_there_is_told(check):
+def test_a_missing_aws_profile_is_reported(check):
     status, findings = check(AWS_PROFILE="nobody")
     assert status == 1
     assert "AWS_PROFILE" in findings["site shop: credentials"]["remedy"]

@@ -112,7 +112,7 @@ def said(gateway: Gateway) -> list[str]:
 
 
 @pytest.mark.parametrize("_round", range(2))
-def test_garbage_in_the_middle_costs_only_what_it_overwrote(gateway, file, _round):
+def test_garbage_in_the_middle_loses_only_the_overwritten_records(gateway, file, _round):
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")  # shown where it fails
     dice = random.Random(seed)
@@ -131,7 +131,7 @@ def test_garbage_in_the_middle_costs_only_what_it_overwrote(gateway, file, _roun
     assert set(dead_letters(gateway)) == set(dead)
 
 
-def test_half_a_file_costs_only_what_was_in_the_other_half(gateway, file):
+def test_half_a_file_loses_only_the_records_of_the_other_half(gateway, file):
     queued, dead = event_ids(file), event_ids(file, "dead")
     where = pages_with(file, queued)
     half = file.stat().st_size // PAGE // 2
@@ -168,7 +168,7 @@ def test_a_resend_after_the_repair_is_still_known(gateway, file):
     assert answer.headers["X-Gateway-Reason"] == "duplicate"
 
 
-def test_an_index_that_names_what_is_not_there_stalls_nobody(gateway, file):
+def test_an_index_entry_without_its_row_stops_no_delivery(gateway, file):
     gone = event_ids(file)[::2]
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         db.execute("PRAGMA writable_schema = ON")
@@ -186,7 +186,7 @@ def test_an_index_that_names_what_is_not_there_stalls_nobody(gateway, file):
     assert_mended(gateway, file)
 
 
-def test_damage_that_the_web_end_alone_meets_is_mended_too(tmp_path):
+def test_damage_found_only_by_the_web_end_is_repaired_too(tmp_path):
     path = tmp_path / "queue.db"
     outbox = SqliteOutbox(path, dedupe_seconds=3600)
     forwarder = forwarder_of(outbox, Accepting(), tmp_path)
@@ -223,7 +223,7 @@ def test_a_file_that_is_no_database_any_more_is_replaced(gateway, file):
     assert aside.read_bytes() == content  # for whoever knows how to read it
 
 
-def test_a_log_of_garbage_costs_nothing_that_is_in_the_file(gateway, file):
+def test_a_wal_of_garbage_loses_nothing_in_the_file(gateway, file):
     queued = event_ids(file)
     Path(f"{file}-wal").write_bytes(random.Random(1).randbytes(100 * PAGE))
     gateway.start()
@@ -232,13 +232,13 @@ def test_a_log_of_garbage_costs_nothing_that_is_in_the_file(gateway, file):
     assert gateway.operate("queue", "verify").returncode == 0
 
 
-def test_a_file_that_is_not_there_is_not_in_order(gateway, tmp_path):
+def test_a_missing_queue_file_is_reported_by_verify(gateway, tmp_path):
     run = gateway.operate("queue", "verify")
     said = f"{tmp_path}/queue.db is not there yet\n"
     assert (run.returncode, run.stderr, run.stdout) == (0, "", said)
 
 
-def test_nobody_writes_to_the_old_file_once_it_is_set_aside(gateway, file):
+def test_no_event_is_written_to_a_damaged_file_after_it_is_set_aside(gateway, file):
     gateway.start(GATEWAY_FORWARDER="off")
     before = [gateway.assert_accepted(event())[0] for _ in range(20)]  # both workers have it open
     acknowledged: list[str] = []

@@ -53,7 +53,7 @@ def assert_empty(gateway: Gateway) -> None:
     assert (status["queued"], status["dead"]) == (0, 0)
 
 
-def test_lists_show_what_died_and_why(gateway):
+def test_lists_show_dead_letters_with_their_reasons(gateway):
     [one, two] = bury(gateway, 2)
     text = output(gateway, "dead-letters", "list").splitlines()
     listed = letters(gateway)
@@ -74,7 +74,7 @@ def test_what_visitors_send_can_write_nothing_into_the_operators_terminal(gatewa
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_what_the_output_has_no_letters_for_is_escaped(gateway, encoding):
+def test_characters_that_the_output_cannot_encode_are_escaped(gateway, encoding):
     bury(gateway, eventId="日本")
     gateway.environ["PYTHONIOENCODING"] = encoding
     assert "  \\u65e5\\u672c  refused: " in output(gateway, "dead-letters", "list")
@@ -145,7 +145,7 @@ def test_a_letter_that_is_refused_again_is_a_dead_letter_again(gateway):
     assert again["event"]["eventId"] == sent["eventId"]
 
 
-def test_a_letter_that_is_no_longer_valid_stays_and_is_told(gateway, tmp_path):
+def test_a_dead_letter_that_is_no_longer_valid_is_reported_and_stays(gateway, tmp_path):
     [view, buy] = [*bury(gateway, 1), event(itemId=POISON, eventType="purchase")]
     gateway.assert_accepted(event(), buy)
     eventually(lambda: len(letters(gateway)) == 2, "both are dead letters")
@@ -172,7 +172,7 @@ def test_purge_forgets_those_named_or_all(gateway):
     assert_empty(gateway)
 
 
-def test_an_unknown_id_is_told_and_touches_nothing_else(gateway):
+def test_an_unknown_id_is_reported_and_changes_nothing_else(gateway):
     bury(gateway)
     for command, name in product(("show", "replay", "purge"), ("4711", "nonsense", "-1")):
         run = gateway.operate("dead-letters", command, "--", name)
@@ -209,7 +209,7 @@ def test_queue_status_counts_events(gateway):
     )
 
 
-def test_a_reader_that_has_seen_enough_is_no_trouble(environ):
+def test_a_closed_output_pipe_ends_a_command_quietly(environ):
     enough, output = os.pipe()
     os.close(enough)
     command = [sys.executable, "-m", "gateway", "queue", "status"]
@@ -220,7 +220,7 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(environ):
     assert (run.returncode, run.stderr) == (141, b"")
 
 
-def test_a_full_disk_under_what_is_printed_is_said_in_a_line(environ):
+def test_a_full_disk_under_standard_output_gives_a_one_line_error(environ):
     with open("/dev/full", "wb") as full:
         run = subprocess.run(
             [sys.executable, "-m", "gateway", "queue", "status"],

@@ -187,7 +187,7 @@ def test_the_image_has_the_wheel_and_what_the_lock_pins():
     assert re.findall("^COPY .*", final, re.MULTILINE) == ["COPY --from=build /app/.venv .venv"]
 
 
-def test_without_an_engine_the_image_script_says_so_in_one_line(tmp_path):
+def test_without_a_container_engine_the_image_script_fails_with_one_line(tmp_path):
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     run = subprocess.run(

@@ -120,7 +120,7 @@ def queued(gateway: Gateway) -> int:
     return json.loads(run.stdout)["queued"]
 
 
-def test_what_is_stored_is_acknowledged_where_its_log_finds_no_room_to_be_folded(disk):
+def test_stored_events_are_acknowledged_though_a_full_disk_prevents_the_checkpoint(disk):
     backend = SqliteBackend(disk)
     inbox = backend.inbox()
     stored = [record(event=TEXT) for _ in range(500)]
@@ -275,7 +275,7 @@ def used(folder: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def test_counters_without_room_hold_up_no_event_and_show_once_there_is_some(
+def test_counters_on_a_full_disk_delay_no_event_and_show_once_space_is_freed(
     gateway, disk, tmp_path
 ):
     ballast = fill(disk)
@@ -298,7 +298,7 @@ def test_counters_without_room_hold_up_no_event_and_show_once_there_is_some(
     assert "died" not in log
 
 
-def test_counters_that_find_no_room_to_grow_are_told_once_and_the_others_count_on(disk):
+def test_counters_that_cannot_grow_on_a_full_disk_are_logged_once_and_the_others_count_on(disk):
     code = (
         "from gateway.observability.metrics import ACCEPTED, exposition, State\n"
         "for _ in range(2):\n"

@@ -42,7 +42,9 @@ def test_a_command_reads_the_env_file_of_the_working_directory(
     assert "GATEWAY_SITES: nowhere $HOME.toml: No such file" in status(capsys)
 
 
-def test_what_the_environment_has_wins(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_environment_wins_over_the_env_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     os.environ.update(environment(folder))
     (folder / ".env").write_text("GATEWAY_SITES=nowhere.toml\nGATEWAY_MAX_AGE=soon\n")
     assert "GATEWAY_MAX_AGE: Not a valid integer." in status(capsys)
@@ -56,7 +58,7 @@ def test_put_events_reads_it_too(folder: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "personalize-gateway: .env: not UTF-8\n"
 
 
-def test_an_env_file_that_can_not_be_read_is_told_in_one_line(
+def test_an_unreadable_env_file_gives_a_one_line_error(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / ".env").write_text("A=b\0c\n")

@@ -151,7 +151,7 @@ def test_a_file_of_users_is_forgotten_at_once_and_makes_one_csv(
         (b"ann\n\xff", "can't decode"),
     ],
 )
-def test_a_file_that_lists_no_users_forgets_nobody(
+def test_an_empty_list_of_users_forgets_no_user(
     start: Start,
     forget: Callable[..., int],
     stored: Stored,
@@ -250,7 +250,7 @@ def test_a_hold_has_a_number_of_days(forget: Callable[..., int], days: str) -> N
     assert exit_.value.code == 2
 
 
-def test_a_site_that_is_not_there_is_told(
+def test_a_missing_site_is_reported(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in environ.items():
@@ -260,7 +260,7 @@ def test_a_site_that_is_not_there_is_told(
 
 
 @pytest.mark.parametrize("command", ["forget --site shop --user", "trace"])
-def test_an_argument_that_is_no_text_is_told_in_a_line(
+def test_an_undecodable_argument_gives_a_one_line_error(
     environ: dict[str, str], command: str
 ) -> None:
     run = subprocess.run(
@@ -272,7 +272,7 @@ def test_an_argument_that_is_no_text_is_told_in_a_line(
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o640), (0o007, 0o660), (0o077, 0o600)])
-def test_the_queue_and_what_is_beside_it_are_never_everybodys(
+def test_the_queue_and_its_files_are_never_world_readable(
     start: Start, settings: Settings, tmp_path: Path, umask: int, mode: int
 ) -> None:
     before = os.umask(umask)

@@ -337,7 +337,7 @@ def test_a_replay_of_many_refused_events_does_not_starve_new_ones(world):
     world.until_delivered("newer")
 
 
-def test_an_event_refused_in_words_that_no_file_can_hold_is_rejected_and_holds_up_nobody(world):
+def test_an_event_refused_with_an_unencodable_message_is_rejected_and_delays_no_other(world):
     def rule(call: Call) -> None:
         if "bad" in ids(call.deliveries):
             raise CallRejected("refused", "Value \ud83d is refused")
@@ -376,7 +376,7 @@ def test_what_fails_is_kept_and_delivered_in_order_once_it_can_be(world, failure
 
 
 @pytest.mark.parametrize("failure", [THROTTLED, UNREACHABLE, DENIED])
-def test_a_failing_site_is_tried_ever_more_slowly(world, failure):
+def test_a_failing_site_is_retried_with_growing_delays(world, failure):
     world.aws.rule = failing(failure)
     world.put_each(*names(100))
     world.steps(300)
@@ -396,7 +396,7 @@ def test_retry_after_is_waited_for(world):
 
 
 @pytest.mark.parametrize("failure", [THROTTLED, DENIED, ValueError("unforeseen")])
-def test_one_sites_trouble_holds_up_no_other(world, failure):
+def test_a_failing_site_delays_no_other(world, failure):
     world.aws.rule = failing(failure, "media")
     world.put_each(*names(50, "m"), site="media")
     world.put_each(*names(50))
@@ -404,7 +404,7 @@ def test_one_sites_trouble_holds_up_no_other(world, failure):
     assert not [one for one in world.aws.accepted if one.site == "media"]
 
 
-def test_one_sites_slowness_holds_up_no_other(world):
+def test_a_slow_site_delays_no_other(world):
     gate = threading.Event()
     world.put("warm", site="media")
     world.until_delivered("warm")
@@ -490,7 +490,7 @@ def test_attempts_are_counted_across_restarts(world):
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_time_of_day_that_is_set_anew_holds_up_nobody(world: World, hours: int) -> None:
+def test_setting_the_system_clock_delays_no_site(world: World, hours: int) -> None:
     """By hand, or by NTP: what is measured goes by another clock."""
     wrong = 0.0
     world.restart(now=lambda: world.clock.now + wrong, calls_per_second=100.0)
@@ -533,7 +533,7 @@ def test_ten_minutes_of_outage_end_within_ten_minutes_and_are_told_once_a_minute
 
 
 @pytest.mark.parametrize("failure", [UNREACHABLE, ValueError("unforeseen")])
-def test_a_volley_that_fails_is_told_in_one_line(world, caplog, failure):
+def test_failures_of_concurrent_calls_are_logged_in_one_line(world, caplog, failure):
     world.put("warm")
     world.until_delivered("warm")
     world.aws.rule = failing(failure)
@@ -602,7 +602,7 @@ def test_stop_waits_no_longer_than_the_grace_for_a_call_that_hangs(world, monkey
     running.gate.set()
 
 
-def test_a_reload_forgets_the_trouble_of_a_site_of_which_nothing_waits_any_more(world):
+def test_a_reload_clears_the_failure_of_a_site_without_queued_events(world):
     world.aws.rule = failing(Misconfigured("access_denied", "no"))
     world.put("x")
     world.until(
@@ -658,7 +658,7 @@ def _make_unreadable(path: Path) -> None:
     path.mkdir()
 
 
-def test_a_queue_that_fails_is_survived_and_told_once_a_minute(world, caplog):
+def test_a_failing_queue_is_survived_and_logged_once_a_minute(world, caplog):
     world.put(*names(5))
     world.until_delivered(*names(5))
     world.steps(2)

@@ -71,7 +71,7 @@ print(*[one.value for one in (first, *rest)], len(calls), attempt("after"))
     assert said == "first a:disk bad:disk c:disk 2 after"
 
 
-def test_without_gevent_it_is_never_loaded():
+def test_without_gevent_group_commit_never_imports_it():
     script = """
 import sys, threading
 from gateway.queues.group_commit import GroupCommit

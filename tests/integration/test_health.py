@@ -72,7 +72,7 @@ def test_healthz_asks_nothing_of_the_storage(client: FlaskClient, tmp_path: Path
     assert not (tmp_path / "queue.db").exists()
 
 
-def test_a_fresh_gateway_is_ready_though_nobody_delivers_yet(client: FlaskClient) -> None:
+def test_a_fresh_gateway_is_ready_before_a_forwarder_runs(client: FlaskClient) -> None:
     answer = client.get("/readyz").get_json()
     assert answer["status"] == "degraded"
     assert [complaint["reason"] for complaint in answer["degraded"]] == ["forwarder_silent"]
@@ -125,7 +125,7 @@ def in_a_file_that_is_no_database(path: Path) -> Callable[[], None]:
     ],
     ids=["folder", "parent is a file", "no database"],
 )
-def test_a_path_that_holds_no_queue_is_not_ready_until_it_is_mended(
+def test_a_path_without_a_queue_is_not_ready_until_it_is_repaired(
     start: Start,
     tmp_path: Path,
     spoil: Callable[[Path], Callable[[], None]],

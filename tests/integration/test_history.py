@@ -60,7 +60,7 @@ def test_a_damaged_file_is_begun_anew_and_a_deleted_one_too(
 
 
 @pytest.mark.parametrize("trouble", ["no_folder", "disk_reserve", "odd_note"])
-def test_no_trouble_of_the_trail_reaches_whoever_notes(
+def test_a_failing_history_disturbs_no_request(
     tmp_path: Path, path: Path, trail: writer.HistoryWriter, trouble: str
 ) -> None:
     before = lost()

@@ -133,7 +133,7 @@ def pipe() -> Iterator[Pipe]:
         yield pipe
 
 
-def test_nobody_waits_for_who_should_read_the_log(gateway, pipe):
+def test_logging_never_blocks_a_request_or_a_delivery(gateway, pipe):
     gateway.start_with(pipe.entry, "--access-logfile", "-", WEB_CONCURRENCY="1")
     eventually(gateway.forwarders, "the forwarder runs")
     gateway.sandbox.faults = Faults(error_rate=1.0)
@@ -170,7 +170,7 @@ def test_a_process_that_ends_leaves_no_line_unwritten(threads):
     assert said == [f"line {number}" for number in range(500)]
 
 
-def test_a_reader_that_wants_nobody_to_wait_gets_every_line_whole(pipe):
+def test_a_non_blocking_log_pipe_gets_every_line_whole(pipe):
     os.set_blocking(pipe.entry, False)  # for all who have it
     pipe.fill()
     with subprocess.Popen(
@@ -187,6 +187,6 @@ def test_a_reader_that_wants_nobody_to_wait_gets_every_line_whole(pipe):
     ]
 
 
-def test_what_nobody_reads_keeps_no_process_from_ending(pipe):
+def test_an_unread_log_pipe_keeps_no_process_from_ending(pipe):
     pipe.fill()
     subprocess.run([sys.executable, "-c", TALKATIVE], cwd=ROOT, stderr=pipe.entry, timeout=30)

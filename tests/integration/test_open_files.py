@@ -57,7 +57,7 @@ def test_more_half_open_connections_than_files_leave_visitors_served(
     assert "Traceback" not in (log := gateway.log.read_text()), log
 
 
-def test_a_worker_without_a_file_for_a_connection_says_so_once_and_goes_on(
+def test_a_worker_out_of_file_descriptors_logs_it_once_and_goes_on(
     gateway: Gateway,
 ) -> None:
     gateway.start(WEB_CONCURRENCY="1")

@@ -281,9 +281,7 @@ def test_faults_that_pass_are_to_be_retried(aws, stub, sender, status, name, rea
 
 
 @pytest.mark.parametrize(("status", "name", "message", "reason"), TO_BE_MENDED)
-def test_faults_of_the_set_up_are_nobodys_events_fault(
-    aws, stub, sender, status, name, message, reason
-):
+def test_configuration_errors_reject_no_event(aws, stub, sender, status, name, message, reason):
     to(aws, stub.url)
     stub.answers(status, name, message)
     error = failure(sender, call())
@@ -293,7 +291,7 @@ def test_faults_of_the_set_up_are_nobodys_events_fault(
 
 
 @pytest.mark.parametrize(("status", "name", "message"), REFUSED)
-def test_what_is_refused_for_what_it_is_says_why(aws, stub, sender, status, name, message):
+def test_a_refused_value_is_reported_with_the_reason(aws, stub, sender, status, name, message):
     to(aws, stub.url)
     stub.answers(status, name, message)
     error = failure(sender, call())

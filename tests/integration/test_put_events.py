@@ -77,7 +77,7 @@ def test_a_yaml_skeleton_filled_in_is_sent(put, capsys, called):
         [*IDS, "--event-list", "x"],
     ],
 )
-def test_what_sends_nothing_is_quick_for_want_of_boto3(args):
+def test_commands_that_call_no_aws_do_not_import_boto3(args):
     script = (
         "import sys; from gateway.commands import put_events; put_events.main(sys.argv[1:]); "
         "assert not {'boto3', 'botocore.client', 'marshmallow', 'flask'} & set(sys.modules)"
@@ -160,7 +160,7 @@ def test_what_has_no_effect_with_enqueue_is_not_ignored(option, put):
 
 
 @pytest.mark.usefixtures("queue")
-def test_enqueue_tells_what_is_wrong_with_the_set_up(put, monkeypatch):
+def test_enqueue_reports_a_wrong_set_up(put, monkeypatch):
     assert put(*IDS, "--enqueue", "--event-list", EVENT)[0] == 253  # no site `t`
     monkeypatch.setenv("GATEWAY_QUEUE_MAX_BYTES", "0")
     status, error = put("--tracking-id", "shop", *IDS[2:], "--enqueue", "--event-list", EVENT)
@@ -172,7 +172,7 @@ def test_an_interrupt_ends_quietly(put, monkeypatch):
     assert put(*IDS, "--event-list", EVENT) == (130, "")
 
 
-def test_what_nobody_foresaw_is_one_line(put, monkeypatch):
+def test_an_unexpected_error_is_reported_in_one_line(put, monkeypatch):
     monkeypatch.setattr(put_events, "_call", mock.Mock(side_effect=ValueError("odd")))
     assert put(*IDS, "--event-list", EVENT) == (255, f"\n{put_events.PROG}: [ERROR]: odd\n")
 

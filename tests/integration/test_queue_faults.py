@@ -416,7 +416,7 @@ def test_a_file_system_without_locks_ends_in_one_line(backend, monkeypatch):
 # --- operators beside each other ---
 
 
-def test_letters_that_are_gone_meanwhile_are_not_replayed(backend):
+def test_dead_letters_deleted_meanwhile_are_not_replayed(backend):
     fill(backend, 3)
     outbox = backend.outbox()
     outbox.settle([], [Rejection(item, "refused", "m", 1) for item in receive(outbox)], [])

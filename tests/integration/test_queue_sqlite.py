@@ -181,7 +181,7 @@ def test_the_event_is_in_the_files_the_moment_put_returns(backend, tmp_path):
         assert ids(found) == [f"e-{n}" for n in range(1, count + 1)]
 
 
-def test_the_sync_comes_before_the_return(backend, tmp_path):
+def test_put_returns_only_after_the_sync(backend, tmp_path):
     log, names = tmp_path / "strace.log", ["first", "second", "third"]
     script = f"for name in {names!r}:\n    attempt(name)\n"
     calls = "trace=write,pwrite64,fsync,fdatasync"
@@ -208,7 +208,7 @@ def _line(lines: list[str], pattern: str, after: int) -> int:
     raise AssertionError(f"{pattern} is not after line {after}")
 
 
-def test_what_a_killed_process_had_put_is_there(backend, start):
+def test_records_put_by_a_killed_process_are_stored(backend, start):
     process = start("for n in range(10): put(f'e-{n}')\ntell('done'); signal.pause()", backend.path)
     assert process.hear() == "done"
     process.popen.send_signal(signal.SIGKILL)
@@ -236,7 +236,7 @@ for n in range(150): put(f"{me}-{n}", session=me)
         assert mine == [f"{me}-{n}" for n in range(150)]
 
 
-def test_a_file_that_is_new_to_several_processes_takes_what_each_of_them_puts(tmp_path, start):
+def test_several_processes_may_create_the_same_queue_file(tmp_path, start):
     script = """
 tell("ready")
 for n, _ in enumerate(sys.stdin):
@@ -396,7 +396,7 @@ def test_events_that_are_forgotten_while_they_wait_hold_up_none_of_the_others(ba
     assert [item.record.user_id for item in rest] == [None] * 25
 
 
-def test_holds_that_are_over_are_deleted(backend):
+def test_expired_holds_are_deleted(backend):
     end = backend.clock.now + 60
     forget(backend.path, "shop", ["ann", "ben"], end)
     forget(backend.path, "shop", ["cleo"], end + 60)
@@ -451,7 +451,7 @@ def test_a_log_that_no_forwarder_folds_does_not_grow_for_ever(backend, monkeypat
     assert sum(after < before for before, after in pairwise(sizes)) >= 2
 
 
-def test_a_log_is_as_long_as_sqlite_says(backend):
+def test_the_measured_wal_length_is_sqlites(backend):
     inbox, counts = backend.inbox(), []
     for size in (500, 100, 3, 1):
         inbox.put([record(event=KILOBYTE) for _ in range(size)])
@@ -465,12 +465,12 @@ def test_a_log_is_as_long_as_sqlite_says(backend):
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 31, b"\0" * 500, b"\xff" * 500])
-def test_a_log_that_is_none_has_a_length_too(backend, content):
+def test_a_malformed_wal_has_a_length_too(backend, content):
     Path(f"{backend.path}-wal").write_bytes(content)
     assert 0 <= wal.bytes_used(backend.path) <= 500
 
 
-def test_a_log_that_is_cut_while_it_is_measured_is_short(backend, monkeypatch):
+def test_a_wal_truncated_while_it_is_measured_counts_as_short(backend, monkeypatch):
     backend.inbox().put([record()])
     pread = os.pread
     monkeypatch.setattr(os, "pread", lambda fd, n, at: pread(fd, n, at) if at == 0 else b"")
@@ -533,7 +533,7 @@ def test_what_is_given_back_after_its_file_was_replaced_does_not_come_first(back
     assert scheduler.next("shop") == ("s", [1, 5])
 
 
-def test_a_log_is_never_folded_beside_a_writer(backend):
+def test_a_checkpoint_never_runs_beside_a_writer(backend):
     backend.inbox().put([record()])
     writer, folder = Database(backend.path, "FULL"), Database(backend.path, "FULL")
     seen: list[str] = []
@@ -570,7 +570,7 @@ def test_tidying_waits_for_a_writer(backend):
     writer.close()
 
 
-def test_a_writer_waits_for_one_that_recovers_the_log(backend):
+def test_a_writer_waits_for_the_recovery_of_the_wal(backend):
     inbox = backend.inbox()
     inbox.put([record()])
     real = inbox._database.connection()
@@ -675,7 +675,7 @@ TROUBLES = [
 
 
 @pytest.mark.parametrize(("break_it", "reason"), TROUBLES)
-def test_trouble_has_a_reason_and_is_over_when_it_is_mended(backend, break_it, reason):
+def test_a_failure_has_a_reason_until_its_cause_is_gone(backend, break_it, reason):
     inbox, outbox = backend.inbox(), backend.outbox()
     break_it(backend.path)
     for attempt in (
@@ -827,7 +827,7 @@ def test_a_file_that_is_not_there_yet_has_nothing_in_it_and_is_not_made(backend)
     assert list(backend.path.parent.iterdir()) == []
 
 
-def test_a_file_that_is_away_for_its_repair_is_not_taken_for_none(backend):
+def test_a_file_under_repair_is_not_taken_for_missing(backend):
     Path(f"{backend.path}-repair").touch()
     for look in (lambda: status(backend.path), lambda: forget(backend.path, "shop", ["u-1"])):
         with pytest.raises(QueueUnavailable) as trouble:
@@ -835,7 +835,7 @@ def test_a_file_that_is_away_for_its_repair_is_not_taken_for_none(backend):
         assert trouble.value.reason == "repairing"
 
 
-def test_a_file_that_nobody_can_look_for_is_not_taken_for_none(backend):
+def test_a_path_that_cannot_exist_is_not_taken_for_a_missing_queue(backend):
     backend.path.parent.joinpath("file").touch()
     with pytest.raises(QueueUnavailable) as trouble:
         status(backend.path.parent / "file" / "queue.db")
@@ -886,7 +886,7 @@ def test_the_lock_is_free_once_released_and_another_files_lock_is_another(backen
     other.release()
 
 
-def test_a_lock_whose_file_is_gone_is_taken_anew_where_nobody_else_has(backend):
+def test_a_lock_whose_file_was_deleted_is_taken_again_if_it_is_free(backend):
     first, second = ForwarderLock(backend.path), ForwarderLock(backend.path)
     file = Path(f"{backend.path}-forwarder.lock")
     assert first.acquire()
@@ -901,7 +901,7 @@ def test_a_lock_whose_file_is_gone_is_taken_anew_where_nobody_else_has(backend):
     first.release()
 
 
-def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(backend):
+def test_in_flight_records_of_a_dead_forwarder_are_not_counted(backend):
     backend.inbox().put([record()])
     path = backend.path
     lock = ForwarderLock(path)
@@ -912,7 +912,7 @@ def test_what_a_dead_forwarder_last_said_is_in_flight_counts_no_more(backend):
     lock.release()
 
 
-def test_what_a_forwarder_says_is_never_read_half(tmp_path):
+def test_a_forwarders_status_is_never_read_half_written(tmp_path):
     path = SqliteBackend(tmp_path).path
     lock = ForwarderLock(path)
     lock.acquire()
@@ -946,7 +946,7 @@ def test_a_forwarders_children_do_not_hold_its_lock(backend):
     assert os.waitstatus_to_exitcode(0) == child.returncode
 
 
-def test_a_look_into_the_file_takes_no_lock_from_who_uses_it(backend):
+def test_inspecting_the_queue_file_takes_no_lock_from_its_users(backend):
     """Whoever closes a file drops the locks that its whole process has on it; SQLite's too."""
     inbox = backend.inbox()
     names = [f"e-{number}" for number in range(3)]

@@ -143,9 +143,7 @@ def test_an_event_that_no_message_could_hold_is_refused_with_a_reason(backend):
         ("garbage", "sqs_failed"),
     ],
 )
-def test_trouble_has_a_reason_and_readiness_remembers_it_for_a_while(
-    backend, proxied, fault, reason
-):
+def test_a_failure_has_a_reason_and_readiness_shows_it_for_a_while(backend, proxied, fault, reason):
     inbox = backend.inbox()
     inbox.check()
     proxied.fault = fault
@@ -271,7 +269,7 @@ def test_what_is_past_its_age_is_received_whatever_capacity_there_is(backend):
     assert ids(receive(outbox, 0)) == ["old"]
 
 
-def test_at_the_end_what_is_not_settled_is_given_back_at_once(backend):
+def test_unsettled_records_are_released_at_once_on_shutdown(backend):
     inbox = backend.inbox()
     for number in range(15):
         inbox.put([record(session_id=str(number))])

@@ -51,7 +51,7 @@ def test_when_the_forwarder_has_died_for_good_it_becomes_degraded(gateway):
 
 
 @pytest.mark.parametrize("fault", ["refuse_tracking_ids", "access_denied_tracking_ids"])
-def test_a_site_that_is_not_delivered_is_named_until_it_is_mended(gateway, fault):
+def test_readiness_names_an_undelivered_site_until_it_recovers(gateway, fault):
     gateway.sandbox.faults = Faults(**{fault: (TRACKING_ID,)})
     gateway.start()
     waiting = [gateway.assert_accepted(event())[0] for _ in range(30)]  # each of its own session

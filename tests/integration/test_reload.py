@@ -113,7 +113,7 @@ def test_a_reload_under_load_takes_the_new_site_and_loses_no_request(gateway, wo
     assert gateway.forwarders() == forwarder
 
 
-def test_a_broken_file_leaves_the_last_valid_one_in_force_and_that_is_said(gateway):
+def test_an_invalid_sites_file_is_logged_and_the_last_valid_one_stays_in_force(gateway):
     gateway.start(**ADMIN)
     with Load(gateway) as load:
         with reloading(gateway):

@@ -22,7 +22,7 @@ from tests.helpers.support import ROOT
         (["gateway", "run"], "WEB_CONCURRENCY", "abc"),
     ],
 )
-def test_a_wrong_one_ends_in_a_line_that_names_it(
+def test_an_invalid_value_gives_a_one_line_error_that_names_it(
     environ: dict[str, str], command: list[str], name: str, value: str
 ) -> None:
     ended = subprocess.run(

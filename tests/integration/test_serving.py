@@ -116,7 +116,7 @@ def test_a_burst_shares_commits_and_nothing_is_lost(gateway):
 
 
 @pytest.mark.parametrize("chunks", [b"zz\r\n{}\r\n", b"-5\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n"])
-def test_a_body_in_chunks_that_are_none_gets_a_400(gateway, chunks):
+def test_malformed_chunks_get_a_400(gateway, chunks):
     gateway.start("--worker-class", "gthread")
     head = b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
@@ -262,7 +262,7 @@ def test_a_forwarder_can_be_switched_off(gateway):
     assert gateway.forwarders() == []
 
 
-def test_a_second_forwarder_waits_for_its_turn_and_says_so_once(gateway):
+def test_a_second_forwarder_waits_for_the_lock_and_logs_it_once(gateway):
     gateway.start()
     gateway.assert_delivered(gateway.assert_accepted(event()))  # so the first one has the lock
     command = [sys.executable, "-m", "gateway", "forward"]
@@ -279,7 +279,7 @@ def test_a_second_forwarder_waits_for_its_turn_and_says_so_once(gateway):
         assert second.wait(timeout=30) == 0
 
 
-def test_files_removed_under_a_forwarder_let_no_second_one_in(gateway, tmp_path):
+def test_deleting_the_queues_files_lets_no_second_forwarder_in(gateway, tmp_path):
     gateway.start()
     gateway.assert_delivered(gateway.assert_accepted(event()))
     for path in tmp_path.glob("queue.db*"):
@@ -297,7 +297,9 @@ def test_files_removed_under_a_forwarder_let_no_second_one_in(gateway, tmp_path)
             second.terminate()
 
 
-def test_a_forwarder_whose_lock_was_replaced_waits_for_who_has_the_new_one(gateway, tmp_path):
+def test_a_forwarder_whose_lock_file_was_replaced_waits_for_the_owner_of_the_new_one(
+    gateway, tmp_path
+):
     gateway.start()
     gateway.assert_delivered(gateway.assert_accepted(event()))
     other = ForwarderLock(tmp_path / "other.db")
@@ -399,7 +401,7 @@ def test_a_metrics_port_that_can_not_be_had_stops_the_forwarder_with_one_line(en
     assert line.startswith(f"personalize-gateway: --metrics-port {number}: ")
 
 
-def test_a_worker_that_ends_serves_what_is_under_way_and_waits_for_nobody_idle(gateway):
+def test_a_stopping_worker_finishes_requests_in_progress_and_drops_idle_connections(gateway):
     gateway.start(WEB_CONCURRENCY="1")
     address = ("127.0.0.1", gateway.port)
     body = json.dumps(beacon(item := event())).encode()

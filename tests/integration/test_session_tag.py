@@ -151,7 +151,7 @@ def test_a_repeated_request_joins_the_session_it_started(
     assert len(stored()) == 1
 
 
-def test_of_two_cookies_the_tags_counts_then_one_that_is_alive(
+def test_of_two_cookies_the_one_named_by_the_tag_counts_then_an_unexpired_one(
     settings: Settings,
 ) -> None:
     app = create_app(settings)

@@ -135,7 +135,7 @@ def _dead(gateway: Gateway) -> str:
     return run(gateway, "dead-letters", "list", "--json", AWS_ACCESS_KEY_ID="operator").stdout
 
 
-def test_the_web_policy_is_sending_alone():
+def test_the_web_policy_allows_only_sending():
     [statement] = POLICIES["web"]["Statement"]
     assert statement["Action"] == ["sqs:SendMessage"]
 
@@ -151,7 +151,7 @@ def test_the_web_policy_is_sending_alone():
         ("gone", "sqs_unreachable"),
     ],
 )
-def test_trouble_is_answered_503_and_is_over_without_a_restart(
+def test_sqs_failures_are_answered_503_and_recover_without_a_restart(
     gateway, proxy, started, fault, reason
 ):
     # One worker, so that whoever is asked is who was in trouble; idle connections need no grace.
@@ -195,7 +195,7 @@ def _accepted(gateway: Gateway) -> list[str]:
     return [one["eventId"]] if gateway.post(beacon(one)).status_code == 204 else []
 
 
-def test_a_forwarder_says_itself_how_it_is_going(gateway, started):
+def test_a_forwarder_serves_its_own_health_and_metrics(gateway, started):
     queue = Queue(gateway.environ["GATEWAY_QUEUE"])
     queue.call("send_message", MessageBody="not ours")
     SqsInbox(queue).put([waiting(f"e-{n}") for n in range(3)])
@@ -288,7 +288,7 @@ def test_queue_create_makes_both_queues(gateway, proxy):
     assert run(gateway, "check", GATEWAY_QUEUE=url).returncode == 0
 
 
-def test_queue_verify_does_not_guess(gateway):
+def test_queue_verify_refuses_a_queue_it_cannot_check(gateway):
     verify = run(gateway, "queue", "verify")
     assert verify.returncode == 2
     assert "is not stored on this machine" in verify.stderr

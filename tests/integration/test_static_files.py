@@ -86,7 +86,7 @@ def test_the_unpinned_snippet_is_script_by_its_type(client: FlaskClient) -> None
         assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_hash_that_never_was_is_not_found(client: FlaskClient) -> None:
+def test_an_unknown_build_hash_is_not_found(client: FlaskClient) -> None:
     assert client.get("/static/pz.000000000000.js").status_code == 404
 
 

@@ -115,7 +115,7 @@ def test_malformed_requests_harm_nobody(
     assert {204, 400, 403, 404} <= set(statuses), "the attack was more than noise"
 
 
-def test_the_rooms_that_read_strangers_input_survive_coverage_guided_fuzzing(
+def test_the_parsers_of_untrusted_input_survive_coverage_guided_fuzzing(
     seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [

@@ -45,7 +45,7 @@ def test_back_off_doubles_up_to_a_minute_with_full_jitter(failures, longest):
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 5), (2, 10), (4, 40), (5, 60), (40, 60)])
-def test_what_somebody_must_mend_is_tried_slowly_from_the_start(failures, longest):
+def test_configuration_failures_are_retried_slowly_from_the_start(failures, longest):
     random.seed(7)
     found = waits(DENIED, failures)
     assert longest / 2 <= min(found)
@@ -58,7 +58,7 @@ def test_retry_after_is_honoured_up_to_a_minute(pace, asked, least):
     assert least <= pace.wait_until - 100.0 <= 60.0
 
 
-def test_a_site_begins_with_one_session_and_has_its_full_room_once_that_is_accepted(pace):
+def test_a_site_starts_with_one_session_and_gets_full_capacity_after_its_first_accepted_call(pace):
     assert pace.capacity(0.0) == 1
     pace.in_flight = 1
     assert pace.capacity(0.0) <= 0
@@ -67,7 +67,7 @@ def test_a_site_begins_with_one_session_and_has_its_full_room_once_that_is_accep
     assert pace.capacity(0.3) == 16
 
 
-def test_there_is_room_until_something_fails_and_then_for_one_to_try(pace):
+def test_capacity_is_full_until_a_failure_and_then_one_probe(pace):
     pace.success(-2.0, -1.0)
     assert pace.capacity(0.0) == 16
     pace.in_flight = 5
@@ -82,7 +82,7 @@ def test_there_is_room_until_something_fails_and_then_for_one_to_try(pace):
     assert pace.capacity(pace.wait_until + 0.3) == 15
 
 
-def test_a_volley_counts_once(pace):
+def test_failures_of_concurrent_calls_count_once(pace):
     started = [n / 100 for n in range(16)]
     for n, start in enumerate(started):
         pace.failure(THROTTLED, start, 1.0 + n / 100)
@@ -109,7 +109,7 @@ def test_after_a_success_back_off_begins_small_again(pace):
     assert pace.wait_until - (now + 1) <= 0.5
 
 
-def test_trouble_names_the_reason_and_the_message(pace):
+def test_a_failure_names_the_reason_and_the_message(pace):
     assert pace.trouble is None
     pace.failure(DENIED, 0.0, 0.0)
     assert pace.trouble == "access_denied: User is not authorized"
@@ -136,7 +136,7 @@ def test_an_event_is_to_blame_when_its_site_has_accepted_others_since(pace):
     assert pace.is_poison(1, started=10.0, others_accepted=False)
 
 
-def test_a_success_long_ago_blames_nobody(pace):
+def test_an_old_success_is_no_evidence_against_an_event(pace):
     pace.success(1.0, 2.0)
     assert not pace.is_poison(1, started=5.0, others_accepted=False)
     assert not pace.is_poison(1, started=50.0, others_accepted=False)
@@ -160,12 +160,12 @@ def test_twenty_events_refused_and_none_accepted_put_the_blame_on_the_site(pace)
     assert pace.suspicion([]) is None
 
 
-def test_one_event_refused_again_and_again_is_still_one(pace):
+def test_an_event_refused_repeatedly_counts_as_one(pace):
     for moment in range(100):
         assert refuse(pace, 1, at=float(moment)) is None
 
 
-def test_a_call_begun_before_the_refused_one_is_no_evidence(pace):
+def test_a_call_begun_before_a_refused_one_is_no_evidence_against_an_event(pace):
     pace.success(4.0, 9.0)  # in flight while the site broke
     assert not pace.is_poison(1, started=5.0, others_accepted=False)
 
@@ -193,12 +193,12 @@ def test_calls_are_spread_evenly_when_they_would_pass_the_cap():
     assert pace.reserve(5.05) == pytest.approx(0.0)
 
 
-def test_time_without_calls_saves_up_no_volley():
+def test_idle_time_earns_no_burst():
     pace = SiteThrottle(16, calls_per_second=10.0)
     pace.reserve(0.0)
     waited = [pace.reserve(1000.0) for _ in range(3)]
     assert [after - before for before, after in pairwise(waited)] == pytest.approx([0.1, 0.1])
 
 
-def test_without_a_cap_nobody_waits(pace):
+def test_without_a_rate_limit_no_call_waits(pace):
     assert [pace.reserve(1.0) for _ in range(1000)] == [0.0] * 1000

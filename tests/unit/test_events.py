@@ -249,7 +249,9 @@ def test_a_text_is_not_empty(member: str) -> None:
 
 @pytest.mark.parametrize("value", [1, 1.5, True, [], ["x"], {}, {"a": "b"}])
 @pytest.mark.parametrize("member", ["eventId", "eventType", "itemId", "recommendationId"])
-def test_what_is_no_text_is_refused_where_a_text_belongs(member: str, value: Any) -> None:
+def test_a_value_that_is_not_a_text_is_refused_where_a_text_belongs(
+    member: str, value: Any
+) -> None:
     assert refused(an_event(**{member: value})) == {member: ["Not a valid string."]}
 
 
@@ -300,7 +302,7 @@ def test_a_null_event_type_is_a_missing_one() -> None:
 
 
 @pytest.mark.parametrize("event", [None, 1, "view", [], [an_event()], True])
-def test_what_is_no_object_is_no_event(event: Any) -> None:
+def test_an_event_that_is_not_an_object_is_refused(event: Any) -> None:
     assert refused(event) == {"_schema": ["Not a JSON object."]}
 
 
@@ -364,7 +366,7 @@ def test_up_to_25_items_may_be_shown() -> None:
 @pytest.mark.parametrize(
     "value", ["i-1", 1, {}, {"0": "a"}, True, [1], [None], [["a"]], ["\0"], ["x" * 257]]
 )
-def test_what_is_no_list_of_items_is_refused(value: Any) -> None:
+def test_a_wrong_list_of_items_is_refused(value: Any) -> None:
     assert list(refused(an_event(impression=value))) == ["impression"]
 
 
@@ -585,7 +587,7 @@ def test_a_time_is_read_in_every_spelling(written: Any, seconds: float) -> None:
         "9999-12-31T23:59:59-12:00",
     ],
 )
-def test_what_is_no_time_is_refused(value: Any) -> None:
+def test_a_malformed_time_is_refused(value: Any) -> None:
     assert list(refused(an_event(sentAt=value))) == ["sentAt"]
     assert list(request_refused(request(an_event(), clientTime=value)).errors) == ["clientTime"]
 

@@ -73,14 +73,14 @@ def _gather(group: GroupCommit[Any, Any], count: int) -> None:
     eventually(lambda: len(group._waiting) == count, f"{count} callers wait")
 
 
-def test_alone_a_call_is_a_commit(store):
+def test_a_single_call_is_one_commit(store):
     group: GroupCommit[str, str] = GroupCommit(store)
     assert list(group.commit(["a", "b"])) == ["result of a", "result of b"]
     assert list(group.commit(["c"])) == ["result of c"]
     assert store.calls == [["a", "b"], ["c"]]
 
 
-def test_alone_an_error_is_the_callers_and_the_next_call_is_not_touched(store):
+def test_an_error_of_a_single_call_does_not_affect_the_next(store):
     group: GroupCommit[str, str] = GroupCommit(store)
     store.error = OSError("disk")
     with pytest.raises(OSError, match="disk"):
@@ -89,7 +89,7 @@ def test_alone_an_error_is_the_callers_and_the_next_call_is_not_touched(store):
     assert list(group.commit(["b"])) == ["result of b"]
 
 
-def test_those_who_wait_share_one_commit_and_each_gets_its_own_results(store):
+def test_waiting_callers_share_one_commit_and_each_gets_its_own_results(store):
     group: GroupCommit[str, str] = GroupCommit(store)
     callers = Callers(group)
     store.gate.clear()
@@ -109,7 +109,7 @@ def test_those_who_wait_share_one_commit_and_each_gets_its_own_results(store):
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt()])
-def test_an_error_reaches_everybody_in_the_group_and_nobody_else(store, error):
+def test_an_error_reaches_every_caller_of_its_group_and_no_other(store, error):
     group: GroupCommit[str, str] = GroupCommit(store)
     callers = Callers(group)
     store.gate.clear()
@@ -178,7 +178,7 @@ def _all_at_once(caller: Callable[[int], None]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_under_stress_with_random_failures_nobody_is_left_waiting_or_deceived(seed):
+def test_under_stress_with_random_failures_every_caller_gets_its_true_result(seed):
     dice, stored = random.Random(seed), []
 
     def store(items: Sequence[int]) -> list[int]:
@@ -205,7 +205,7 @@ def test_under_stress_with_random_failures_nobody_is_left_waiting_or_deceived(se
     assert acknowledged
 
 
-def test_at_the_99th_percentile_nobody_waits_for_more_than_two_commits():
+def test_at_the_99th_percentile_a_caller_waits_for_two_commits_at_most():
     begun: list[list[int]] = []
 
     def store(items: Sequence[int]) -> Sequence[int]:

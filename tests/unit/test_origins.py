@@ -87,7 +87,7 @@ def test_an_origin_is_written_as_browsers_write_it(configured: str, normal: str)
         "https://[a-z]",
     ],
 )
-def test_what_is_no_origin_is_refused(text: str) -> None:
+def test_a_malformed_origin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         origins.normalise(text)
 
@@ -254,7 +254,7 @@ def test_nothing_but_a_real_subdomain_matches_a_wildcard(origin: str) -> None:
 
 
 @given(st.text(), st.text(alphabet="abc.:*[]()+?|\\^$/\n-", max_size=12))
-def test_an_exact_origin_lets_in_itself_alone(noise: str, tail: str) -> None:
+def test_an_exact_origin_matches_only_itself(noise: str, tail: str) -> None:
     own = "https://shop.example.com"
     for origin in (noise, own + tail, tail + own, own.replace(".", tail, 1)):
         assert admits(own, origin) == (origin == own)

@@ -159,7 +159,7 @@ def test_each_event_of_a_request_finds_its_own_session() -> None:
     assert mixed.session_ids[2:] == [present.id] * 2
 
 
-def test_a_visit_without_a_connection_is_one_session() -> None:
+def test_a_visit_while_offline_is_one_session() -> None:
     times = tuple(NOW + step * (TIMEOUT - 1) for step in range(5))
     assert set(visit(None, NOW + 9 * 3600, tag=TOKEN, times=times).session_ids) == {SESSION.id}
 

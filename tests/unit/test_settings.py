@@ -203,7 +203,7 @@ def test_a_weak_secret_stops_the_start_with_the_command_that_makes_a_good_one(
     assert "sEcReT" not in line
 
 
-def test_what_that_command_makes_is_good(sites_toml: Path) -> None:
+def test_the_documented_command_makes_a_valid_secret(sites_toml: Path) -> None:
     made = subprocess.run(shlex.split(NEW_SECRET), capture_output=True, text=True).stdout.strip()
     start(sites_toml, GATEWAY_SECRET_KEY=made, GATEWAY_ADMIN_TOKEN=made)
 
@@ -232,7 +232,7 @@ def test_an_unknown_variable_like_no_other_is_refused_without_a_suggestion(
     assert line.endswith("GATEWAY_0123456789_0123456789_0123456789: unknown")
 
 
-def test_variables_that_are_nobodys_business_are_left_alone(sites_toml: Path) -> None:
+def test_variables_of_other_programs_are_ignored(sites_toml: Path) -> None:
     assert start(sites_toml, PATH="/bin", AWS_REGION="x", MYGATEWAY_SITES="y", GATEWAY="z")
 
 
@@ -257,7 +257,7 @@ def test_what_only_resembles_kubernetes_names_is_not_exempt(name: str, sites_tom
     assert f"{name}: unknown" in refusal(sites_toml, **{name: "1"})
 
 
-def test_all_problems_of_the_environment_stand_in_one_line(sites_toml: Path) -> None:
+def test_all_problems_of_the_environment_are_reported_in_one_line(sites_toml: Path) -> None:
     line = refusal(sites_toml, GATEWAY_MAX_AGE="x", GATEWAY_SITE="y", PORT="z")
     for name in ("GATEWAY_MAX_AGE: ", "GATEWAY_SITE: unknown", "PORT: "):
         assert name in line
@@ -344,7 +344,7 @@ def test_the_demo_shop_needs_no_sites_file_but_the_one_that_is_named(
 # The sites file
 
 
-def test_a_site_that_says_the_least_has_the_documented_defaults(tmp_path: Path) -> None:
+def test_a_site_with_required_keys_only_has_the_documented_defaults(tmp_path: Path) -> None:
     assert read_sites(write_sites(tmp_path / "sites.toml", MINIMAL))["shop"] == Site(
         key="shop",
         tracking_id="t-1",
@@ -478,7 +478,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_is_suggested(
     assert f"[sites.shop]: {key}: unknown (did you mean {meant}?)" in line
 
 
-def test_all_problems_of_a_site_stand_in_one_line(tmp_path: Path) -> None:
+def test_all_problems_of_a_site_are_reported_in_one_line(tmp_path: Path) -> None:
     line = sites_refusal(tmp_path, MINIMAL + 'region = 1\nsession_minutes = 0\n"a\\nb" = 1\n')
     for place in ("region: ", "session_minutes: ", "a b: unknown"):
         assert f"[sites.shop]: {place}" in line

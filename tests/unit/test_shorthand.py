@@ -109,6 +109,6 @@ def test_values_become_what_the_model_says():
 
 
 @pytest.mark.parametrize("value", ["much", ["1"], {"a": "1"}, "9" * 5000])
-def test_what_is_no_number_is_refused(value):
+def test_a_value_that_is_not_a_number_is_refused(value):
     with pytest.raises(ShorthandError, match="Not a number"):
         convert(value, SimpleNamespace(type_name="long"))

@@ -82,7 +82,7 @@ def test_each_thing_that_is_short_or_odd_has_a_line(
         {"dead": {"expired": 600}},
     ],
 )
-def test_what_is_just_good_enough_has_none(changes: dict[str, Any]) -> None:
+def test_a_barely_sufficient_value_has_no_warning(changes: dict[str, Any]) -> None:
     assert advice(**changes) == []
 
 
