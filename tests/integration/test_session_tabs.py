@@ -45,6 +45,9 @@ class BrowserMachine(RuleBasedStateMachine):
         self.users: list[str | None] = [None] * 3
         self.tags: list[str | None] = [None] * 3
         self.resets = [False] * 3
+        self.anew = [False] * 3  # consent was refused, and no session is known since
+        self.refused: set[str] = set()  # session IDs from before a refusal
+        self.count = 0
         self.tracked: list[Event] = []
         self.answers: list[tuple[int, str]] = []  # tags on their way to a tab
         self.members: dict[str, set[str]] = {}  # session ID: the users known in it
@@ -67,11 +70,20 @@ class BrowserMachine(RuleBasedStateMachine):
         self.users[tab] = self.tags[tab] = None
         self.resets[tab] = True
 
+    @rule()
+    def refuse_consent(self) -> None:
+        """The page forgets all; with a later consent it begins anew, though the cookie is there."""
+        self.refused |= self.members.keys()
+        self.users, self.tags, self.anew = [None] * 3, [None] * 3, [True] * 3
+        self.tracked.clear()
+        self.answers.clear()
+
     @rule(tab=TABS)
     def track(self, tab: int) -> None:
         self.now += 1  # a token tells whole seconds
-        name = str(len(self.tracked))
-        reset, self.resets[tab] = self.resets[tab], False
+        self.count += 1
+        name = str(self.count)
+        reset, self.resets[tab] = self.resets[tab] or self.anew[tab], False
         self.tracked.append(Event(name, tab, self.users[tab], self.tags[tab], reset, self.now))
 
     @rule(tab=TABS)
@@ -104,6 +116,7 @@ class BrowserMachine(RuleBasedStateMachine):
 
     def deliver(self, index: int) -> None:
         tab, self.tags[tab] = self.answers.pop(index)
+        self.anew[tab] = False
 
     def post(self, event: Event) -> None:
         self.now += 1
@@ -124,6 +137,7 @@ class BrowserMachine(RuleBasedStateMachine):
 
     def check_members(self, event: Event, visit: Visit) -> None:
         [session_id] = visit.session_ids
+        assert session_id not in self.refused, "goes on after a refusal"
         members = self.members.setdefault(session_id, set())
         if event.user:
             members.add(event.user)
