@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import random
 import shutil
@@ -25,7 +26,7 @@ from gateway.queues.sqlite.locks import ForwarderLock, QueueLocks
 from gateway.queues.sqlite.outbox import SqliteOutbox
 from gateway.queues.sqlite.recovery import damaged_rows, problems
 from tests.helpers.disk_replay import crashes
-from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, record
+from tests.helpers.queue_contract import SqliteBackend, drain, ids, receive, receive_all, record
 from tests.helpers.support import ROOT
 
 LATE = 4e9  # epoch seconds, of a hold that does not end here
@@ -212,6 +213,49 @@ def damaged(content: bytes, dice: random.Random) -> bytes:
     return bytes(data)
 
 
+def _pages_above_leaves(path: Path, table: str) -> list[int]:
+    """Return the numbers of a table's pages that have no rows."""
+    with closing(sqlite3.connect(path)) as db:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        pages = [number for (number,) in db.execute(query, (table,))]
+    content = path.read_bytes()
+    for number in pages:
+        page = content[(number - 1) * PAGE : number * PAGE]
+        if page[0] == 5:  # its header of 12 bytes, and the offsets of cells with a page number each
+            cells = int.from_bytes(page[3:5], "big")
+            offsets = [int.from_bytes(page[12 + 2 * n :][:2], "big") for n in range(cells)]
+            children = [page[8:12], *(page[offset : offset + 4] for offset in offsets)]
+            pages += [int.from_bytes(child, "big") for child in children]
+    return [number for number in pages if content[(number - 1) * PAGE] == 5]
+
+
+@pytest.mark.parametrize("content", [bytes(PAGE), b"\xff" * PAGE])
+@pytest.mark.parametrize("table", ["queue", "dead"])
+def test_all_rows_are_recovered_where_the_pages_above_them_are_lost(backend, table, content):
+    texts = {f"big-{n:04}": json.dumps([n] * (3000 if n < 20 else 200)) for n in range(2000)}
+    inbox, outbox = backend.inbox(), backend.outbox()
+    inbox.put([record(event_id=name, event=text) for name, text in texts.items()])
+    inbox.put([record("media", str(n), event=json.dumps([0] * 500)) for n in range(100)])
+    outbox.settle([item for item in receive_all(outbox) if item.record.site == "media"], [], [])
+    outbox.close()  # so the file has free pages, with rows on them
+    outbox = backend.outbox()
+    while table == "dead" and (batch := receive(outbox)):
+        outbox.settle([], [Rejection(item, "refused", "m", 1) for item in batch], [])
+    outbox._database.require_truncated_wal("in use")
+    outbox.close()
+    lost = _pages_above_leaves(backend.path, table)
+    assert len(lost) > 1
+    with backend.path.open("r+b") as file:
+        for number in lost:
+            file.seek((number - 1) * PAGE)
+            file.write(content)
+    outbox = backend.outbox()
+    assert outbox.repair(thorough=True) is not None
+    with closing(sqlite3.connect(backend.path)) as db:
+        rows = db.execute(f"SELECT event_id, event FROM {table} ORDER BY id").fetchall()
+    assert rows == [*texts.items()]
+
+
 def test_a_first_page_with_text_that_is_no_utf8_is_recovered_from(backend):
     names = fill(backend, 40)
     alter(backend.path, b"CREATE TABLE queue", b"CREATE \xffABLE que\xffe")
@@ -283,7 +327,6 @@ def test_files_deleted_in_use_cost_nothing_that_was_acknowledged(tmp_path, suffi
     script = """
 import sys
 from pathlib import Path
-from gateway.cli import main
 from gateway.queues import Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 path = Path(sys.argv[1])
@@ -359,7 +402,6 @@ def test_a_read_error_is_answered_and_passes(tmp_path):
     script = """
 from pathlib import Path
 import sys
-from gateway.cli import main
 from gateway.queues import QueueError, Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 path = Path(sys.argv[1])
@@ -390,7 +432,6 @@ def test_the_entry_of_a_new_folder_is_synced(tmp_path):
     script = """
 from pathlib import Path
 import sys
-from gateway.cli import main
 from gateway.queues import Record
 from gateway.queues.sqlite.inbox import SqliteInbox
 inbox = SqliteInbox(Path(sys.argv[1]), max_bytes=1 << 40, min_free_bytes=0, dedupe_seconds=3600)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 
 from gateway.queues import QueueUnavailable
 from gateway.reasons import Reason
 
+UNREADABLE = (sqlite3.DatabaseError, UnicodeError)  # SQLite may quote garbage
 # SQLite's extended error names, by their beginnings → our reason codes.
 REASONS = {
     "SQLITE_FULL": Reason.DISK_FULL,

@@ -6,7 +6,6 @@ before, since a note beside it refuses other users.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -21,7 +20,7 @@ from gateway import file_permissions
 from gateway.queues import Record
 from gateway.queues.sqlite import totals, users
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.errors import unavailable
+from gateway.queues.sqlite.errors import UNREADABLE, unavailable
 from gateway.queues.sqlite.locks import QueueLocks
 from gateway.queues.sqlite.rows import (
     checked,
@@ -30,7 +29,7 @@ from gateway.queues.sqlite.rows import (
     moment,
     printable,
 )
-from gateway.queues.sqlite.salvage import UNREADABLE, connect, readable
+from gateway.queues.sqlite.salvage import connect, copy_file, readable
 from gateway.queues.sqlite.schema import COLUMNS, INSERT_DEAD, SEEN_TABLES, insert
 from gateway.reasons import Reason
 
@@ -180,10 +179,7 @@ def _with_schema(aside: Path, fresh: Path) -> Iterator[Path]:
         yield aside
         return
     with TemporaryDirectory(dir=aside.parent, prefix=f"{aside.name}-") as folder:
-        copy = Path(folder, "copy")
-        for suffix in ("-wal", ""):
-            if (source := Path(f"{aside}{suffix}")).exists():
-                shutil.copyfile(source, f"{copy}{suffix}")
+        copy = copy_file(aside, Path(folder))
         with fresh.open("rb") as new, copy.open("r+b") as old:
             page = bytearray(new.read(PAGE_BYTES))
             page[PAGE_COUNT] = (copy.stat().st_size // PAGE_BYTES).to_bytes(4, "big")

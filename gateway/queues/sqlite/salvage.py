@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from gateway.queues.sqlite.errors import UNREADABLE
+from gateway.queues.sqlite.leaf_pages import LeafPages
 from gateway.queues.sqlite.rows import UNCHECKED, decode
 
 HOPS = 10_000  # ids after the last readable one, of which none can be read
 GREATEST = 1 << 48  # id; more were not given in all the time that a queue may live
-UNREADABLE = (sqlite3.DatabaseError, UnicodeError)  # SQLite may quote garbage
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -22,16 +27,57 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def copy_file(path: Path, folder: Path) -> Path:
+    """Copy a file that nobody writes to, with its WAL; return the copy."""
+    copy = folder / "copy"
+    for suffix in ("-wal", ""):
+        if (source := Path(f"{path}{suffix}")).exists():
+            shutil.copyfile(source, f"{copy}{suffix}")
+    return copy
+
+
 def readable(path: Path, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
     """Yield every row that can still be read, in the order of IDs."""
     with closing(connect(path)) as db:
         db.execute("PRAGMA writable_schema = ON")  # else a file that was cut short is unreadable
         if not _has_checksums(db, table):
             columns = columns.replace("checksum", str(UNCHECKED))
-        for row_id in sorted(_ids(db, table)):
-            with suppress(*UNREADABLE):
-                query = f"SELECT {columns} FROM {table} WHERE id = ?"
-                yield from db.execute(query, (row_id,)).fetchall()
+        ids = sorted(_ids(db, table))
+        rows = _rows_by_id(db, table, columns, ids)
+        if not all(_is_readable(db, table, row_id) for row_id in ids):
+            rows = merge(rows, _leaf_rows(path, table, columns), key=itemgetter(0))
+        last_id, found = _last_id(db, table), set[int]()
+        for row_id, *values in rows:
+            if 0 < row_id <= last_id and row_id not in found:
+                found.add(row_id)
+                yield tuple(values)
+
+
+def _rows_by_id(
+    db: sqlite3.Connection, table: str, columns: str, ids: Iterable[int]
+) -> Iterator[tuple[Any, ...]]:
+    for row_id in ids:
+        with suppress(*UNREADABLE):
+            query = f"SELECT id, {columns} FROM {table} WHERE id = ?"
+            yield from db.execute(query, (row_id,)).fetchall()
+
+
+def _is_readable(db: sqlite3.Connection, table: str, row_id: int) -> bool:
+    """Return whether the pages above a row can be read, if there is such a row."""
+    with suppress(*UNREADABLE):
+        db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (row_id,)).fetchall()
+        return True
+    return False
+
+
+def _leaf_rows(path: Path, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the ID and columns of the rows on a table's leaf pages, wherever these are."""
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
+        copy = copy_file(path, Path(folder))
+        with suppress(*UNREADABLE), closing(connect(copy)) as db:
+            db.execute("PRAGMA writable_schema = ON")
+            with copy.open("r+b", buffering=0) as file:
+                yield from LeafPages(db, file, table).rows(columns)
 
 
 def _ids(db: sqlite3.Connection, table: str) -> set[int]:

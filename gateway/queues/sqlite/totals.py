@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.queues import Record, Rejection
 from gateway.queues.deliveries import EventCounts, SiteDeliveries, count_by_type
 from gateway.queues.sqlite.database import Database
-from gateway.queues.sqlite.salvage import UNREADABLE
+from gateway.queues.sqlite.errors import UNREADABLE
 from gateway.queues.sqlite.users import hash_users
 
 MOST_USERS = 100_000  # of a site: their hashes take some 2 MB

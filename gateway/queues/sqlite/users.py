@@ -12,8 +12,8 @@ from contextlib import suppress
 from hashlib import blake2b
 
 from gateway.queues import Record
+from gateway.queues.sqlite.errors import UNREADABLE
 from gateway.queues.sqlite.rows import moment
-from gateway.queues.sqlite.salvage import UNREADABLE
 
 KEY_BYTES = 32
 HASH_BYTES = 8  # of an INTEGER PRIMARY KEY; of a million users no two share one, nearly surely
