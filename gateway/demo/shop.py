@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from io import BytesIO
 from threading import Lock
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
+from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request, send_file, send_from_directory
 
@@ -67,6 +68,23 @@ class Window:
             records = [shown for shown in self._seen if shown["n"] > number]
             return {"next": self._count, "records": records}
 
+    def interactions(self, user_id: str) -> Counter[str]:
+        """Count a user's remembered events by item; an anonymous session's ID counts as a userId.
+
+        As in Personalize, all events of a session belong to the user of any of them.
+        """
+        with self._lock:
+            sessions = {
+                shown["sessionId"]
+                for shown in self._seen
+                if user_id in (shown["sessionId"], shown["userId"])
+            }
+            return Counter(
+                shown["event"].get("itemId", "")
+                for shown in self._seen
+                if shown["sessionId"] in sessions
+            )
+
 
 def _shown(number: int, record: Record, first: bool) -> dict[str, Any]:
     return {
@@ -107,6 +125,19 @@ def blueprint(site: Site, window: Window, sandbox: str) -> Blueprint:
     @routes.get("/stored")
     def stored() -> Response:
         return jsonify(window.since(request.args.get("since", 0, type=int)))
+
+    @routes.get("/ranking")
+    def ranking() -> Response:
+        """Answer as GetPersonalizedRanking does, with what the user knows best first."""
+        items = request.args.get("inputList", "").split(",")
+        known = window.interactions(request.args.get("userId", ""))
+        ranked = sorted(items, key=lambda item: -known[item])
+        return jsonify(
+            {
+                "personalizedRanking": [{"itemId": item} for item in ranked],
+                "recommendationId": f"RID-{uuid4()}"[:40],
+            }
+        )
 
     @routes.get("/received")
     def received() -> Response:

@@ -119,10 +119,41 @@ function show(item) {
   buy.dataset.pzValue = item.price;
   buy.addEventListener('click', () => add(item));
   byId('detail').querySelector('.detail-product').replaceChildren(sheet);
-  // What a recommender would put beneath it. Its id goes along with what comes of it, up to the purchase.
-  byId('pairs').dataset.pzRec = 'goes-well-with-' + item.id;
-  byId('pairs').replaceChildren(...item.pairs.map((id) => card(product(id), 'pair-')));
+  drawPairs(item.pairs);
+  recommend();
   byId('detail-name').focus({ preventScroll: true });
+}
+
+// --- Recommendations: what the editor put beneath a product, in the order that suits the visitor ---
+
+// A shop's own server would ask Personalize; this one's answers in its place. Who is not logged in is asked for by
+// the session's ID.
+let visitor;
+pz('session', ({ sessionId, userId }) => {
+  visitor = userId || sessionId;
+  recommend();
+});
+
+async function recommend() {
+  const page = location.search;
+  const item = product(new URLSearchParams(page).get('product'));
+  if (!item || !visitor) return;
+  const asked = visitor;
+  const query = new URLSearchParams({ userId: asked, inputList: item.pairs });
+  const answer = await fetch('ranking?' + query).catch(() => {});
+  if (!answer?.ok) return; // the editor's order stays
+  const { personalizedRanking, recommendationId } = await answer.json();
+  if (location.search !== page || visitor !== asked) return; // another answer is on its way
+  drawPairs(personalizedRanking.map(({ itemId }) => itemId), recommendationId);
+  byId('fact-ranked').textContent = asked.slice(0, 8);
+  byId('fact-ranked').title = asked;
+}
+
+// The recommendation's ID goes along with what comes of it, up to the purchase.
+function drawPairs(ids, recommendationId) {
+  if (recommendationId) byId('pairs').dataset.pzRec = recommendationId;
+  else delete byId('pairs').dataset.pzRec;
+  byId('pairs').replaceChildren(...ids.map((id) => card(product(id), 'pair-')));
 }
 
 // One purchase for each item; the snippet sends purchases at once. The order gives each its id.

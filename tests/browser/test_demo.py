@@ -186,12 +186,13 @@ def test_a_recommendation_follows_to_the_purchase_which_counts_once(
     shop, sandbox = _addresses(demo)
     _visit(browser, shop)
     find(browser, "open-kettle").click()
+    recommendation = _recommendation(browser)
 
     def shown() -> list[list[str]]:
         return [
             event["impression"]
             for event in _received(sandbox)
-            if event.get("recommendationId") == "goes-well-with-kettle"
+            if event.get("recommendationId") == recommendation
             and event["eventType"] == "impression"
         ]
 
@@ -209,8 +210,49 @@ def test_a_recommendation_follows_to_the_purchase_which_counts_once(
     led = [e["eventType"] for e in _received(sandbox) if e.get("itemId") == "mug"]
     assert led == ["click", "view", "add_to_cart", "purchase"]
     because = {e["recommendationId"] for e in _received(sandbox) if e.get("itemId") == "mug"}
-    assert because == {"goes-well-with-kettle"}
+    assert because == {recommendation}
     assert json.loads(purchase["properties"])["quantity"] == "1"
+
+
+def _recommendation(browser: Chrome) -> str:
+    """The ID of the recommendations on a product's page, once they are asked for."""
+    script = "return document.getElementById('pairs').dataset.pzRec"
+    recommendation: str = eventually(lambda: browser.execute_script(script), "they are there")
+    assert recommendation.startswith("RID-")
+    return recommendation
+
+
+def test_recommendations_are_asked_for_by_session_until_a_log_in(
+    demo: str, browser: Chrome
+) -> None:
+    shop, sandbox = _addresses(demo)
+    _visit(browser, shop)
+    find(browser, "add-mug").click()
+    [event] = _arrive(sandbox, ["add_to_cart"])
+    find(browser, "open-kettle").click()
+
+    def asked_for(who: str) -> list[str]:
+        """The items in the order that they are recommended to this visitor."""
+        ranked = find(browser, "ranked")
+        eventually(lambda: ranked.get_attribute("title") == who, f"asked for {who}")
+        script = "return [...document.querySelectorAll('#pairs > *')].map(e => e.dataset.pzItem)"
+        items: list[str] = browser.execute_script(script)
+        return items
+
+    editors = ["dripper", "beans", "mug"]
+    assert asked_for(event["sessionId"]) == ["mug", "dripper", "beans"]
+    find(browser, "login-chie").click()
+    asked_for("chie")
+    find(browser, "detail-add").click()  # which joins the session to her
+    _arrive(sandbox, ["add_to_cart"] * 2)
+    find(browser, "back").click()
+    find(browser, "open-kettle").click()
+    eventually(lambda: asked_for("chie")[0] == "mug", "what she did before is hers")
+    find(browser, "logout").click()
+    find(browser, "detail-add").click()
+    after = _arrive(sandbox, ["add_to_cart"] * 3)[-1]
+    assert after["sessionId"] != event["sessionId"]
+    assert asked_for(after["sessionId"]) == editors
 
 
 def test_listening_is_tracked(demo: str, browser: Chrome) -> None:
