@@ -12,18 +12,40 @@ from itertools import product
 
 import pytest
 
-from gateway.sandbox import Faults
-from tests.helpers.support import ROOT, SITES, TRACKING_ID, Gateway, event, eventually, write_sites
+from gateway.sandbox import Faults, Sandbox
+from tests.helpers.support import (
+    ROOT,
+    SITES,
+    TRACKING_ID,
+    Gateway,
+    environment,
+    event,
+    eventually,
+    write_sites,
+)
 
 POISON = "poison"
 HUGE = {"text": "ä€𝄞 \u2028 \" \\ ' <b>" * 45}  # nearly all of the 1024 characters there may be
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("gateway")
+    with Sandbox(port=0) as sandbox:
+        gateway = Gateway(folder, environment(folder), sandbox)
+        try:
+            yield gateway.start()
+        finally:
+            gateway.stop()
+
+
 @pytest.fixture
-def gateway(gateway: Gateway) -> Iterator[Gateway]:
-    """One that delivers, to a PutEvents that refuses one item."""
-    gateway.sandbox.faults = Faults(refuse_item_ids=(POISON,))
-    return gateway.start()
+def gateway(running: Gateway) -> Iterator[Gateway]:
+    """A gateway that delivers to a PutEvents that refuses one item; no dead letters yet."""
+    running.sandbox.faults = Faults(refuse_item_ids=(POISON,))
+    running.sandbox.clear()
+    yield running
+    output(running, "dead-letters", "purge")
 
 
 def output(gateway: Gateway, *command: str) -> str:
@@ -74,10 +96,10 @@ def test_what_visitors_send_can_write_nothing_into_the_operators_terminal(gatewa
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_characters_that_the_output_cannot_encode_are_escaped(gateway, encoding):
-    bury(gateway, eventId="日本")
-    gateway.environ["PYTHONIOENCODING"] = encoding
-    assert "  \\u65e5\\u672c  refused: " in output(gateway, "dead-letters", "list")
+def test_characters_that_the_output_cannot_encode_are_escaped(gateway, encoding, monkeypatch):
+    bury(gateway, eventId=f"日本 {encoding}")
+    monkeypatch.setitem(gateway.environ, "PYTHONIOENCODING", encoding)
+    assert f"  \\u65e5\\u672c {encoding}  refused: " in output(gateway, "dead-letters", "list")
     forgotten = gateway.operate("forget", "--site", "shop", "--user", "u-17 ☃")
     assert forgotten.returncode == 0
     assert "u-17 \\u2603" in forgotten.stdout
@@ -145,13 +167,16 @@ def test_a_letter_that_is_refused_again_is_a_dead_letter_again(gateway):
     assert again["event"]["eventId"] == sent["eventId"]
 
 
-def test_a_dead_letter_that_is_no_longer_valid_is_reported_and_stays(gateway, tmp_path):
+def test_a_dead_letter_that_is_no_longer_valid_is_reported_and_stays(
+    gateway, tmp_path, monkeypatch
+):
     [view, buy] = [*bury(gateway, 1), event(itemId=POISON, eventType="purchase")]
     gateway.assert_accepted(event(), buy)
     eventually(lambda: len(letters(gateway)) == 2, "both are dead letters")
     gateway.sandbox.faults = Faults()
     only_purchases = 'event_types = ["purchase"]\n\n[sites.media]'
-    write_sites(tmp_path / "sites.toml", SITES.replace("[sites.media]", only_purchases))
+    sites = write_sites(tmp_path / "sites.toml", SITES.replace("[sites.media]", only_purchases))
+    monkeypatch.setitem(gateway.environ, "GATEWAY_SITES", str(sites))
 
     run = gateway.operate("dead-letters", "replay")
     assert run.returncode == 1
