@@ -116,3 +116,15 @@ def gateway(tmp_path: Path, environ: dict[str, str], sandbox: Sandbox) -> Iterat
     served = Gateway(tmp_path, environ, sandbox)
     yield served
     served.stop()
+
+
+@pytest.fixture(scope="module")
+def running_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One for all tests of a module that need no settings of their own."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with Sandbox(port=0) as sandbox:
+        gateway = Gateway(folder, environment(folder), sandbox)
+        try:
+            yield gateway.start()
+        finally:
+            gateway.stop()

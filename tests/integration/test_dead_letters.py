@@ -12,13 +12,12 @@ from itertools import product
 
 import pytest
 
-from gateway.sandbox import Faults, Sandbox
+from gateway.sandbox import Faults
 from tests.helpers.support import (
     ROOT,
     SITES,
     TRACKING_ID,
     Gateway,
-    environment,
     event,
     eventually,
     write_sites,
@@ -28,24 +27,13 @@ POISON = "poison"
 HUGE = {"text": "ä€𝄞 \u2028 \" \\ ' <b>" * 45}  # nearly all of the 1024 characters there may be
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("gateway")
-    with Sandbox(port=0) as sandbox:
-        gateway = Gateway(folder, environment(folder), sandbox)
-        try:
-            yield gateway.start()
-        finally:
-            gateway.stop()
-
-
 @pytest.fixture
-def gateway(running: Gateway) -> Iterator[Gateway]:
+def gateway(running_gateway: Gateway) -> Iterator[Gateway]:
     """A gateway that delivers to a PutEvents that refuses one item; no dead letters yet."""
-    running.sandbox.faults = Faults(refuse_item_ids=(POISON,))
-    running.sandbox.clear()
-    yield running
-    output(running, "dead-letters", "purge")
+    running_gateway.sandbox.faults = Faults(refuse_item_ids=(POISON,))
+    running_gateway.sandbox.clear()
+    yield running_gateway
+    output(running_gateway, "dead-letters", "purge")
 
 
 def output(gateway: Gateway, *command: str) -> str:

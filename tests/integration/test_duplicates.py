@@ -6,11 +6,19 @@ import os
 import signal
 import time
 
+import pytest
 import requests
 
 from tests.helpers.support import Gateway, alive, beacon, event, eventually
 
 MEDIA = {"Origin": "https://media.example.com"}
+
+
+@pytest.fixture
+def running(running_gateway: Gateway) -> Gateway:
+    """The module's gateway; nothing is delivered yet."""
+    running_gateway.sandbox.clear()
+    return running_gateway
 
 
 def post(gateway: Gateway, *events, session: str = "s-1", **members) -> requests.Response:
@@ -33,21 +41,19 @@ def assert_delivered_once(gateway: Gateway, *ids: str, session: str = "s-1") -> 
     assert sorted(gateway.delivered()) == sorted([*ids, last["eventId"]])
 
 
-def test_an_event_posted_twice_is_delivered_once(gateway):
-    gateway.start()
+def test_an_event_posted_twice_is_delivered_once(running):
     twice = event()
-    assert not is_duplicate(post(gateway, twice))
-    assert is_duplicate(post(gateway, twice))
-    assert_delivered_once(gateway, twice["eventId"])
+    assert not is_duplicate(post(running, twice))
+    assert is_duplicate(post(running, twice))
+    assert_delivered_once(running, twice["eventId"])
 
 
-def test_a_duplicate_is_known_after_its_delivery(gateway):
-    gateway.start()
+def test_a_duplicate_is_known_after_its_delivery(running):
     twice = event()
-    post(gateway, twice)
-    gateway.assert_delivered([twice["eventId"]])
-    assert is_duplicate(post(gateway, twice))
-    assert_delivered_once(gateway, twice["eventId"])
+    post(running, twice)
+    running.assert_delivered([twice["eventId"]])
+    assert is_duplicate(post(running, twice))
+    assert_delivered_once(running, twice["eventId"])
 
 
 def test_a_duplicate_is_known_after_a_restart(gateway):
@@ -73,32 +79,29 @@ def test_a_duplicate_is_known_to_the_other_worker(gateway):
     assert_delivered_once(gateway, twice["eventId"])
 
 
-def test_an_event_twice_in_one_request_is_delivered_once(gateway):
-    gateway.start()
+def test_an_event_twice_in_one_request_is_delivered_once(running):
     twice, other = event(), event()
-    assert not is_duplicate(post(gateway, twice, other, twice))
-    assert_delivered_once(gateway, twice["eventId"], other["eventId"])
+    assert not is_duplicate(post(running, twice, other, twice))
+    assert_delivered_once(running, twice["eventId"], other["eventId"])
 
 
-def test_new_events_beside_a_duplicate_are_delivered_and_bear_no_reason(gateway):
-    gateway.start()
+def test_new_events_beside_a_duplicate_are_delivered_and_bear_no_reason(running):
     twice, new = event(), event()
-    post(gateway, twice)
-    assert not is_duplicate(post(gateway, twice, new))
-    assert is_duplicate(post(gateway, new, twice))
-    assert_delivered_once(gateway, twice["eventId"], new["eventId"])
+    post(running, twice)
+    assert not is_duplicate(post(running, twice, new))
+    assert is_duplicate(post(running, new, twice))
+    assert_delivered_once(running, twice["eventId"], new["eventId"])
 
 
-def test_an_event_id_is_a_duplicate_only_in_its_own_session_and_site(gateway):
-    gateway.start()
+def test_an_event_id_is_a_duplicate_only_in_its_own_session_and_site(running):
     shared = event()
-    assert not is_duplicate(post(gateway, shared))
-    assert not is_duplicate(post(gateway, shared, session="s-2"))
+    assert not is_duplicate(post(running, shared))
+    assert not is_duplicate(post(running, shared, session="s-2"))
     elsewhere = {**beacon(shared, sessionId="s-1"), "trackingId": "media"}
-    answer = gateway.post(elsewhere, **MEDIA)
+    answer = running.post(elsewhere, **MEDIA)
     assert (answer.status_code, is_duplicate(answer)) == (204, False)
-    eventually(lambda: len(gateway.delivered()) == 3, "all three are delivered")
-    assert gateway.delivered() == [shared["eventId"]] * 3
+    eventually(lambda: len(running.delivered()) == 3, "all three are delivered")
+    assert running.delivered() == [shared["eventId"]] * 3
 
 
 def test_an_event_answered_503_is_no_duplicate_when_it_is_repeated(gateway):
@@ -122,9 +125,8 @@ def test_an_event_id_may_be_reused_after_the_window(gateway):
 # --- distinct events under one eventId ---
 
 
-def test_distinct_events_with_one_event_id_are_delivered_with_separate_ids(gateway):
+def test_distinct_events_with_one_event_id_are_delivered_with_separate_ids(running):
     """Amplify 5 gives all events of half a minute the same."""
-    gateway.start()
     shared = event(itemId="i-0")
     told_apart = [
         shared,
@@ -133,29 +135,28 @@ def test_distinct_events_with_one_event_id_are_delivered_with_separate_ids(gatew
         shared | {"eventValue": 24},
         shared | {"properties": {"query": "mug"}},
     ]
-    assert not is_duplicate(post(gateway, *told_apart[:3]))
+    assert not is_duplicate(post(running, *told_apart[:3]))
     for one in told_apart[3:]:
-        assert not is_duplicate(post(gateway, one))
-    assert is_duplicate(post(gateway, *told_apart))
-    eventually(lambda: len(gateway.delivered()) == len(told_apart), "all are delivered")
-    assert len(set(gateway.delivered())) == len(told_apart)
-    assert gateway.delivered()[0] == shared["eventId"]
+        assert not is_duplicate(post(running, one))
+    assert is_duplicate(post(running, *told_apart))
+    eventually(lambda: len(running.delivered()) == len(told_apart), "all are delivered")
+    assert len(set(running.delivered())) == len(told_apart)
+    assert running.delivered()[0] == shared["eventId"]
     last = event()
-    post(gateway, last)
-    gateway.assert_delivered([last["eventId"]])
-    assert len(gateway.delivered()) == len(told_apart) + 1, "nothing came twice"
+    post(running, last)
+    running.assert_delivered([last["eventId"]])
+    assert len(running.delivered()) == len(told_apart) + 1, "nothing came twice"
 
 
-def test_a_repeat_with_another_clock_is_a_duplicate(gateway):
-    gateway.start()
+def test_a_repeat_with_another_clock_is_a_duplicate(running):
     at = time.time()
     once = event(eventValue=24, sentAt=int(at))
-    post(gateway, once)
+    post(running, once)
     for repeat, members in (
         (once | {"sentAt": at + 1}, {}),  # a thank-you page that is loaded again
         (once, {"clientTime": at - 3600}),
         (once | {"recommendationId": "r-1"}, {}),
         ({**once, "sentAt": None}, {}),
     ):
-        assert is_duplicate(post(gateway, repeat, **members)), repeat
-    assert_delivered_once(gateway, once["eventId"])
+        assert is_duplicate(post(running, repeat, **members)), repeat
+    assert_delivered_once(running, once["eventId"])
