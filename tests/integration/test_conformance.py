@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import venv
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +23,7 @@ from tests.integration.conformance.case import FILES, USAGE, Case
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS_VENV = ROOT / ".venv-awscli"
+UV = [Path(sys.executable).with_name("uv"), "--quiet"]
 OURS = [sys.executable, "-m", "gateway", "put-events"]
 
 TABLE = [
@@ -92,8 +92,9 @@ def aws() -> list[str]:
     """AWS CLI v1 in its own virtual environment (it pins botocore), made once and kept."""
     done = AWS_VENV / ".installed"
     if not done.exists():
-        venv.create(AWS_VENV, clear=True, with_pip=True)
-        pip = [AWS_VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "awscli"]
+        python = AWS_VENV / "bin/python"
+        subprocess.run([*UV, "venv", "--clear", "--python", sys.executable, AWS_VENV], check=True)
+        pip = [*UV, "pip", "install", "--compile-bytecode", "--python", python, "awscli"]
         subprocess.run(pip, check=True)
         done.touch()
     return [str(AWS_VENV / "bin/aws"), "personalize-events", "put-events"]
