@@ -243,6 +243,7 @@ def test_every_command_works_where_only_the_package_is(
         ["dead-letters", "replay"],
         ["dead-letters", "purge"],
         ["forget", "--site", "shop", "--user", "u-1"],
+        ["report", "--json"],
         ["snippet", "shop"],
     ):
         gateway(*arguments)
