@@ -105,6 +105,13 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
 
     snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
     snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")
+    snippet.add_argument(
+        "--auto",
+        nargs="+",
+        default=[],
+        metavar="WHAT",
+        help="track it: page, click, impression, media",
+    )
     snippet.set_defaults(run=_snippet)
 
     sandbox = commands.add_parser("sandbox", help="a local stand-in for PutEvents")
@@ -125,12 +132,15 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
 def _snippet(options: argparse.Namespace) -> int:
     from gateway.settings import load
     from gateway.strict_schema import SettingsError
-    from gateway.web.snippet import tag
+    from gateway.web.snippet import AUTOMATIC, tag
 
     settings = load(os.environ)
     if options.site not in settings.sites:
         raise SettingsError(f"no [sites.{options.site}] in the sites file")
-    print(tag(options.site, settings.public_url))
+    automatic = " ".join(options.auto).replace(",", " ").split()
+    if unknown := set(automatic) - set(AUTOMATIC):
+        raise SettingsError(f"--auto knows {', '.join(AUTOMATIC)}, and not {min(unknown)!r}")
+    print(tag(options.site, settings.public_url, automatic))
     return 0
 
 

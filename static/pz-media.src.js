@@ -6,7 +6,7 @@
  * of the whole lay behind it; a live stream has no whole, and no such value.
  *
  * Media events do not bubble, but pass the document on their way down, so elements added later need no care. What is
- * not in the document (new Audio()) or in a shadow root stays unseen.
+ * not in the document (new Audio()) or in a shadow root stays unseen, and so does what has no item.
  */
 ((doc) => {
   'use strict';
@@ -16,7 +16,7 @@
   const attribute = (media, name) => media.closest('[' + name + ']')?.getAttribute(name);
   const percent = ({ currentTime, duration }) => Math.floor((100 * currentTime) / duration);
 
-  const track = (type, media, eventValue) => pz('track', type, {
+  const track = (type, media, eventValue) => pz('auto', type, {
     itemId: attribute(media, 'data-pz-item'),
     recommendationId: attribute(media, 'data-pz-rec'),
     eventValue,

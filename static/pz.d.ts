@@ -4,7 +4,7 @@
  *
  * The script tag
  *   data-site       the site's key. The only attribute that must be there.
- *   data-auto       what is tracked without a call, any of: page click impression media
+ *   data-auto       what is tracked without a call, any of: page click impression media. pz-core.js knows none of it.
  *   data-consent    granted (as without it), pending or denied: what holds until pz('consent', …) says otherwise
  *   The stub `window.pz=window.pz||function(){(pz.q=pz.q||[]).push(arguments)}` before it keeps earlier calls.
  *
@@ -13,16 +13,20 @@
  *                        data-auto. Of several around a click, the innermost counts.
  *   data-pz-item         the item, of this element and of all within
  *   data-pz-rec          the recommendation that shows the items within, as Amazon Personalize gave it
+ *   data-pz-source       what shows the items within, for metric attribution: data-pz-source="search"
+ *   data-pz-list         a list, whose visible items are one impression; lists of one name are one
  *   data-pz-value, data-pz-props, data-pz-impression
  *                        on the element with data-pz-event: a number; a JSON object; item ids between blanks or commas
  *
  * What data-auto tracks
  *   page         "view" when the page is shown, again when it comes back from the back/forward cache, and whenever an
- *                app changes its URL (an anchor is no change, a router's #/… is). Its item is the one on <body> or <html>.
+ *                app changes its URL (an anchor is no change, a router's #/… is). Its item is the one on <body> or <html>;
+ *                without an item there is no event, here and below.
  *   click        "click" on any element in or with data-pz-item, unless a data-pz-event is around the click. The middle
  *                button, which opens a link in another tab, counts as well.
- *   impression   "impression" with the items that were at least half visible for a second; each item counts once a
- *                view and recommendation, and up to 25 that are seen together go into one event.
+ *   impression   no event: what was at least half visible for a second is the impression of the next event of an item
+ *                of its block, which is what shares a data-pz-rec, else the nearest data-pz-list, else the page. In the
+ *                order of the page, with the event's item, 25 items and 1,000 characters at most, each once in a view.
  *   media        "play", "pause", "resume", "ended", and "progress" at 25, 50 and 75 %, of <video> and <audio> in the
  *                page; eventValue is the percentage played. A second small file is loaded for it, from the same folder,
  *                under a name with the hash of its content. The tag's integrity attribute does not cover it.
@@ -31,7 +35,8 @@
  * "Purchase", video-on-demand domains "Watch": track those by a call or by data-pz-event.
  *
  * Recommendations: an event with an item and a recommendation lets the later events of that item, in the same session,
- * bear the recommendation too, so that a purchase does without being told.
+ * bear the recommendation too, so that a purchase does without being told. Sources likewise; the latest event that
+ * gives a recommendation or a source counts for both.
  *
  * Purchases: a "purchase" with an orderId (an option, or a property) has an eventId that this browser remembers for the
  * order and the item. A thank-you page that is loaded again thus counts once. One event for each item: sum up
@@ -69,6 +74,8 @@ interface PzTrackOptions<Properties = PzProperties> {
   properties?: Properties | string;
   /** The recommendation that showed the item, as Amazon Personalize gave it. */
   recommendationId?: string;
+  /** What showed the item, for metric attribution, such as "search". */
+  source?: string;
   /** Ids of the items that were shown together, 25 at most. */
   impression?: string[];
   /** The event's own id, where it has one: an event counts once, however often it is tracked under the same id. */
@@ -83,7 +90,8 @@ interface PzIdentifyOptions {
 }
 
 /** An event as it goes to the gateway. */
-interface PzEvent extends Omit<PzTrackOptions, 'itemId' | 'eventValue' | 'eventId' | 'orderId'> {
+interface PzEvent extends Omit<PzTrackOptions, 'itemId' | 'eventValue' | 'eventId' | 'orderId' | 'source'> {
+  metricAttribution?: { eventAttributionSource: string };
   eventId: string;
   eventType: string;
   itemId?: string;

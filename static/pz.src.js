@@ -1,6 +1,6 @@
-/*! Personalize Gateway */
 /*
- * The snippet: static/pz.js and static/releases/pz.<hash>.js are built from this file by `make snippet`.
+ * Personalize Gateway, the snippet: static/pz.js and static/releases/pz.<hash>.js are built from this file by
+ * `make snippet`, and pz-core.js without what stands between <auto> and </auto>.
  * For browsers of 2020 and later; its calls, attributes and event types are described in pz.d.ts.
  *
  * What it promises:
@@ -10,14 +10,13 @@
  *   4. Without consent nothing is stored and nothing is sent; a page that is never shown sends nothing.
  *   5. The page never notices: nothing throws, blocks, delays a navigation or outgrows its share of storage.
  *
- * An event's life: track → record in localStorage → pump → pick → post → settle (forget it, or hold it for later).
+ * An event's life: track → record in localStorage → pump → send → post → finish it, or hold it for later.
  * The records are the truth: tabs and later pages share them, so nothing here trusts its own memory of what is left.
  *
- * In this order: storage · records · session · delivery · other pages · calls · capture (clicks, views, impressions, media) · start.
+ * In this order: storage · records · session · delivery · other pages · calls · capture (clicks, views, impressions,
+ * media) · start.
  */
 ((win, doc) => {
-  'use strict';
-
   const LEASE = 3e4; // who sends a record has it to itself for this long
   const FRESH = 5e3; // a record not yet sent is its own page's for this long: the flush delay, with room
   const FLUSH = 2e3;
@@ -30,6 +29,7 @@
   const MOST_CHARACTERS = 131072;
   const MOST_EVENTS = 100; // in a body
   const MOST_SHOWN = 25; // in an impression
+  const MOST_SHOWN_CHARACTERS = 1e3; // in an impression, with the separators that Personalize puts between
   const SHOWN = 1e3; // an item counts as seen after this long
   const REMEMBERED = 50; // recommendations of items, and purchases
   const FOREVER = 9e9; // seconds
@@ -41,11 +41,12 @@
   if (!tag) return;
 
   let { site, auto = '', consent = 'granted' } = tag.dataset;
-  if (!site) return warn('no data-site');
-  if (stub?.site) return stub.site === site ? stub('flush') : warn('no second site on a page:', site);
+  if (!site) return warn('no site');
+  if (stub?.site) return stub.site === site ? stub('flush') : warn('second site:', site);
   const stateKey = 'pz:' + site;
   const prefix = stateKey + ':';
-  const url = tag.src.replace(/static\/[^/]*$/, 'events'); // under whatever path the gateway stands
+  const folder = tag.src.replace(/[^/]*$/, ''); // under whatever path the gateway stands
+  const url = folder + '../events';
 
   const memory = {}; // what may not, or can't, be stored, by key
   const stored = {}; // what this page has stored, by key, in case that the host page clears the storage
@@ -54,7 +55,6 @@
 
   let user, signature, debug;
   let serial = 0; // orders events of the same millisecond
-  let fresh = 0; // events since the last pump
   let full = 0; // the part of a body that they fill
   let most = MOST_EVENTS; // events in a body; an answer that tells too little halves it
   let failures = 0;
@@ -62,19 +62,19 @@
   let busy = 0; // until this time a request is in flight
   let again; // something waits for the request in flight
   let bytes = 0; // keepalive bytes in flight
-  let timer, timerAt;
+  let timerAt; // when the next pump is due
 
   // Whatever goes wrong in here stays in here.
   const attempt = (action) => {
     try {
       return action();
     } catch (error) {
-      if (debug) console.warn('pz:', error);
+      if (debug) warn(error);
     }
   };
 
   // debug may be a function: it then gets each step of each event in place of the console.
-  const tell = (step, records) => debug && records.forEach(({ e }) => attempt(() =>
+  const tell = (step, ...records) => debug && records.forEach(({ e }) => attempt(() =>
     debug.call ? debug(step, e) : console.log('pz:', step, e.eventId, e)));
 
   // Prototype.js teaches arrays a toJSON that makes strings of them.
@@ -89,8 +89,6 @@
   // --- Storage: localStorage, or memory while there is no consent, and where that is blocked or full ---
 
   const disk = attempt(() => win.localStorage);
-
-  const read = (key) => memory[key] || attempt(() => disk.getItem(key));
 
   const write = (key, text) => {
     if (consent === 'denied') return;
@@ -109,11 +107,11 @@
   };
 
   // Where the page's own state is gone from the storage, the host page has cleared it.
-  const restore = () => attempt(() => {
+  const restore = () => {
     if (stored[stateKey] && !disk.getItem(stateKey)) Object.keys(stored).forEach((key) => write(key, stored[key]));
-  });
+  };
 
-  const keys = () => [...new Set([...Object.keys(memory), ...(attempt(() => Object.keys(disk)) || [])])]
+  const keys = () => [...new Set([...Object.keys(memory), ...Object.keys(disk || memory)])]
     .filter((key) => key.startsWith(prefix));
 
   // --- Records: {e: the event, u and s: user and signature, t: its session, n: serial, l: leased until, by: the page
@@ -121,15 +119,12 @@
 
   const save = (record) => write(prefix + record.e.eventId, stringify(record));
 
-  const find = (key) => attempt(() => JSON.parse(read(key)));
+  const find = (key) => attempt(() => JSON.parse(memory[key] || disk.getItem(key)));
 
-  const forget = (record) => erase(prefix + record.e.eventId);
-
-  const drop = (record) => {
-    forget(record);
-    pz.dropped++;
-    warn('dropped', record.e);
-    tell('dropped', [record]);
+  const finish = (step, record, ...why) => {
+    erase(prefix + record.e.eventId);
+    if (why[0]) warn(step, record.e, ...why);
+    tell(step, record);
   };
 
   // All records, oldest first. What is too old or too much goes: the host page's storage is not ours to fill. Only
@@ -137,7 +132,7 @@
   // counts, and stays.
   const load = () => {
     const now = Date.now();
-    const room = failures > 1 ? MOST_CHARACTERS : MOST_CHARACTERS * 4; // one failure is no outage
+    const room = MOST_CHARACTERS * (failures > 1 || 4); // one failure is no outage
     const sent = ({ w, l }) => w > 0 && l > now;
     const order = (a, b) => a.e.sentAt - b.e.sentAt || a.n - b.n;
     let size = 0;
@@ -150,14 +145,14 @@
       .filter((record) => {
         const more = size + stringify(record).length;
         const excess = more > room || now - record.e.sentAt * 1e3 > DAY;
-        if (!sent(record) && (count++ >= MOST_RECORDS || excess)) return drop(record);
+        if (!sent(record) && (count++ >= MOST_RECORDS || excess)) return finish('dropped', record, ++pz.dropped);
         return (size = more);
       })
       .sort(order);
   };
 
   // Leases records to this page until a time. It may take them earlier, unless they have been sent.
-  const hold = (records, l, w) => records.forEach((record) => save(Object.assign(record, { l, by: page, w })));
+  const hold = (records, l, w) => records.forEach((record) => save({ ...record, l, w, by: page }));
 
   // A lease far in the future is a clock that was set back, not a lease.
   const free = ({ l, by, w }) => {
@@ -165,17 +160,15 @@
     return l <= now || l > now + LONGEST || (by === page ? !w : silent[by] < now);
   };
 
-  // --- Session: {t: what stands for it, n: the first one's name, k: what is to be recalled, [key, value, when]} ---
+  // --- Session: {t: what stands for it, n: the first one's name, m: what is to be recalled, [key, value, when]} ---
 
   // A session goes by the gateway's signed tag, which has dots. Before there is one it goes by a random name: the
   // browser's first one by `n`, on which tabs that start at once have agreed by the time they send; the one after a
   // reset by another. Other scripts may have written there: what it can't be counts for nothing.
   const state = () => {
     restore();
-    return attempt(() => {
-      const { t, n, k = [] } = JSON.parse(read(stateKey)) || {};
-      return { t, n, k: k.filter(Array.isArray) };
-    }) || { k: [] };
+    const { t, n, m } = find(stateKey) || {};
+    return { t, n, m: [m].flat().filter(Array.isArray) };
   };
   const remember = (changes) => write(stateKey, stringify({ ...state(), ...changes }));
 
@@ -185,16 +178,15 @@
     return n;
   };
 
-  const isTag = (t) => /\./.test(t);
-
   const listeners = []; // of who asked for the session
   const tellSession = () => listeners.forEach((listener) => listener());
 
   // The gateway has named the session of this batch: so are called now the page's session and what waits in it.
   const adopt = (session, [{ t, e }]) => {
+    if (!session) return;
     const same = (t + '').startsWith(session.split('.')[0]);
-    const { t: now, n, k } = state();
-    if ((now || n) === t) remember({ t: session, k: k.filter((one) => same || one[2] >= e.sentAt) });
+    const { t: now, n, m } = state();
+    if ((now || n) === t) remember({ t: session, m: m.filter((one) => same || one[2] >= e.sentAt) });
     load().forEach((record) => {
       if ((record.t || n) === t && record.e.sentAt >= e.sentAt) save({ ...record, t: session });
     });
@@ -205,8 +197,8 @@
 
   const keepalives = attempt(() => 'keepalive' in Request.prototype);
 
-  // The next body: records in order, of one user and session.
-  const pick = (room) => {
+  // Posts the next body: records in order, of one user and session.
+  const send = (room, going) => {
     const waiting = load().filter(free);
     if (consent !== 'granted' || !waiting[0]) return;
     const name = firstName();
@@ -214,15 +206,7 @@
       record.t ||= name;
     });
     const { t, u, s } = waiting[0];
-    const body = {
-      trackingId: site,
-      userId: u,
-      signature: s,
-      clientTime: Date.now() / 1e3,
-      [isTag(t) ? 'session' : 'newSession']: t,
-      reset: !isTag(t) && t !== name,
-      eventList: [],
-    };
+    const eventList = [];
     const batch = [];
     let size = ENVELOPE;
     for (const record of waiting.filter((one) => one.t === t && one.u === u && one.s === s)) {
@@ -230,103 +214,89 @@
       if (batch.length >= most || (size + more > room && (batch.length || room < QUOTA))) break;
       size += more;
       batch.push(record);
-      body.eventList.push(record.e);
+      eventList.push(record.e);
     }
     again = batch.length < waiting.length;
-    return batch[0] && [batch, size, stringify(body)];
+    return batch[0] && post(batch, size, going, stringify({
+      trackingId: site,
+      userId: u,
+      signature: s,
+      clientTime: Date.now() / 1e3,
+      ...(/\./.test(t) ? { session: t } : { newSession: t, reset: t !== name }),
+      eventList,
+    }));
   };
 
-  const settle = (batch, until, status, answer, retryAfter, reason) => {
-    const now = Date.now();
-    // A 200 or a 400 of a proxy, or of a service worker, is none of the gateway's.
-    const stored = status === 204 || answer.accepted;
-    const unfit = /400|413/.test(status);
-    const ours = unfit && answer.__type;
-    const slip = /403|404/.test(status);
-    if (stored || (ours && (batch.length < 2 || answer.errors?.eventList))) {
-      const refused = batch.filter((_, at) => !stored || answer.rejected?.some(({ index }) => index === at));
-      if (refused.length) warn('refused', refused.map(({ e }) => e), answer);
-      failures = rest = 0;
-      most = Math.min(MOST_EVENTS, most * 2);
-      batch.forEach(forget);
-      tell('refused', refused);
-      tell(reason || 'accepted', batch.filter((record) => !refused.includes(record)));
-    } else {
-      // 403 and 404 are an operator's slip, mended in hours: nothing is lost, and nothing hurries.
-      if (slip) warn(status, answer);
-      if (unfit) most = Math.ceil(batch.length / 2);
-      if (rest <= now && !ours) failures++; // requests that were on their way at once fail once
-      const backOff = 500 * 2 ** failures * (0.5 + Math.random());
-      rest = now + (ours ? 0 : Math.min(LONGEST, slip ? LONGEST : Math.max(retryAfter, backOff)));
-      // Others may have delivered some of it meanwhile, or sent it again.
-      batch = batch.map(({ e }) => find(prefix + e.eventId)).filter((record) => record?.l === until);
-      hold(batch, rest);
-      tell('held', batch);
-      again = true;
-    }
-    if (again) wake(rest - now);
-  };
-
-  const post = async (batch, size, body) => {
-    const until = (busy = Date.now() + LEASE);
+  const post = async (batch, size, going, body) => {
+    const until = Date.now() + LEASE;
     const keepalive = keepalives && bytes + size <= QUOTA;
     if (!keepalive) size = 0;
-    let status, reason;
-    let retryAfter = 0;
-    let answer = {};
     hold(batch, until, 1);
-    tell('sent', batch);
+    tell('sent', ...batch);
+    // A beacon is never an answer: the records stay, and a later page asks again.
+    if (going && !keepalives && navigator.sendBeacon(url, body)) return;
+    busy = until;
     bytes += size;
+    let header, status;
+    let answer = {};
     try {
       // A string goes out as text/plain, which needs no preflight.
       const response = await fetch(url, { method: 'POST', body, credentials: 'include', keepalive });
-      const header = (named) => response.headers.get(named);
-      const session = header('X-Gateway-Session');
+      header = (name) => response.headers.get(name);
       status = response.status;
-      retryAfter = header('Retry-After') * 1e3 || 0;
-      reason = header('X-Gateway-Reason');
-      if (session) adopt(session, batch);
+      adopt(header('X-Gateway-Session'), batch);
       answer = (await response.json()) || answer;
     } catch (error) {
       // No answer, or one without JSON: the status, or its absence, says what to do.
     }
     bytes -= size;
     if (busy === until) busy = 0;
-    attempt(() => settle(batch, until, status, answer, retryAfter, reason));
+    attempt(() => {
+      const now = Date.now();
+      // A 200 or a 400 of a proxy, or of a service worker, is none of the gateway's.
+      const stored = status === 204 || answer.accepted;
+      const unfit = /400|413/.test(status);
+      const ours = unfit && answer.__type;
+        if (stored || (ours && (batch.length < 2 || answer.errors?.eventList))) {
+        most = MOST_EVENTS;
+        failures = rest = 0;
+        batch.forEach((record, at) => {
+          if (stored && !answer.rejected?.some(({ index }) => index === at)) {
+            finish(header('X-Gateway-Reason') || 'accepted', record);
+          } else finish('refused', record, answer);
+        });
+      } else {
+        // 403 and 404 are an operator's slip, mended in hours: nothing is lost, and nothing hurries.
+        if (/403|404/.test(status)) warn(status, answer);
+        if (unfit) most = (batch.length + 1) >> 1;
+        if (rest <= now && !ours) failures++; // requests that were on their way at once fail once
+        rest = now + !ours * Math.min(LONGEST, Math.max(
+          /403|404/.test(status) * LONGEST, header?.('Retry-After') * 1e3 || 0, 500 * 2 ** failures * (0.5 + Math.random())));
+        // Others may have delivered some of it meanwhile, or sent it again.
+        batch = load().filter(({ l, by }) => l === until && by === page);
+        hold(batch, rest);
+        tell('held', ...batch);
+        again = true;
+      }
+      if (again) wake(rest - now);
+    });
   };
 
   // One request at a time. A request that never ends is given up with its lease.
   const pump = () => {
-    timer = fresh = full = 0;
+    timerAt = Infinity;
+    full = 0;
     const pause = Math.max(busy, rest) - Date.now();
     if (pause > 0 && pause <= LONGEST) { // else the clock was set back
       again = true;
-      return wake(pause);
-    }
-    const next = pick(QUOTA);
-    if (next) post(...next);
+      wake(pause);
+    } else send(QUOTA);
   };
 
   // Everything at once, in this very task: the page may be going, or has so much to tell that a body is full. Only a
   // page that goes does so before the time that the gateway asked for.
   const drain = (going, full) => {
-    let next;
-    while ((going || rest <= Date.now()) && (next = pick(full ? QUOTA : keepalives ? QUOTA - bytes : QUOTA - 1))) {
-      const [batch, , body] = next;
-      if (keepalives || full) {
-        post(...next);
-      } else {
-        // A beacon is never an answer: the records stay, and a later page asks again.
-        hold(batch, Date.now() + LEASE, 1);
-        tell('sent', batch);
-        if (!navigator.sendBeacon(url, body)) break;
-      }
-    }
-  };
-
-  const leave = (going) => {
-    attempt(view);
-    drain(going);
+    while ((going || rest <= Date.now()) && send(QUOTA - !full * bytes, !full));
   };
 
   const soon = (action, delay) => setTimeout(() => attempt(action), delay);
@@ -334,10 +304,9 @@
   const wake = (delay) => {
     const at = Date.now() + delay;
     hear();
-    if (timer && timerAt <= at) return;
-    clearTimeout(timer);
+    if (at >= timerAt) return;
     timerAt = at;
-    timer = soon(pump, delay);
+    soon(pump, delay);
   };
 
   // --- Other pages: what one that has gone leased is free at once, where a living one would have answered ---
@@ -353,7 +322,7 @@
   };
 
   const ask = () => {
-    soon(() => wake(0), ANSWER * (1.1 + Math.random())); // tabs restored together do not adopt together
+    soon(pump, ANSWER * (1.1 + Math.random())); // tabs restored together do not adopt together
     load().forEach(({ by }) => {
       silent[by] ??= Date.now() + ANSWER;
     });
@@ -361,33 +330,30 @@
   };
 
   // A module beside the script. No script element, which Trusted Types would object to.
-  const loadModule = (file) => import(tag.src.replace(/[^/]*$/, file)).catch(warn);
+  const loadModule = (file) => import(folder + file).catch(warn);
 
   // --- Calls ---
 
   const text = (value) => String(value ?? '') || undefined;
 
-  const newId = () => '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
-    (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));
+  // A random UUID ends the address of each blob, on http too, where crypto.randomUUID() is missing.
+  const newId = () => URL.createObjectURL(new Blob()).slice(-36);
 
   // What belongs to a key: what is given now, or was given last.
   const recall = (key, given, when) => {
-    const { k } = state();
-    const known = k.find(([one]) => one === key);
-    const value = text(given || known?.[1]);
-    if (key && value) remember({ k: [...k.filter((one) => one !== known), [key, value, when]].slice(-REMEMBERED) });
+    const { m } = state();
+    const known = m.find(([one]) => one === key);
+    const value = given || known?.[1];
+    if (key && value) remember({ m: [...m.filter((one) => one !== known), [key, value, when]].slice(-REMEMBERED) });
     return value;
   };
 
   // A thank-you page that is loaded again tracks the same purchase.
-  const purchaseId = (order, itemId) => {
-    const key = 'purchase ' + [order, itemId];
-    return recall(key, recall(key, 0, FOREVER) || newId(), FOREVER);
-  };
+  const purchaseId = (key) => recall(key, recall(key) || newId(), FOREVER);
 
-  const track = (type, options) => {
+  const track = (type, options, element) => {
     if (consent === 'denied') return;
-    const { itemId, eventValue, properties, recommendationId, impression, eventId, orderId } = options || {};
+    const { itemId, eventValue, properties, recommendationId, impression, eventId, orderId, source } = options || {};
     const now = Date.now();
     const sentAt = now / 1e3;
     const item = text(itemId);
@@ -395,12 +361,16 @@
     const purchase = /^purchase$/i.test(type);
     const record = {
       e: {
-        eventId: text(eventId) || (purchase && order ? purchaseId(order, item) : newId()),
+        eventId: text(eventId) || (purchase && order ? purchaseId('purchase ' + [order, item]) : newId()),
         eventType: text(type),
         itemId: item,
         eventValue: text(eventValue) && +eventValue,
         properties,
-        recommendationId: recall(item, recommendationId, sentAt), // up to the purchase that it leads to
+        // What led to the item leads to its purchase as well; the latest counts.
+        ...recall(item, (recommendationId || source) && {
+          recommendationId: text(recommendationId),
+          metricAttribution: source && { eventAttributionSource: text(source) },
+        }, sentAt),
         impression,
         sentAt,
       },
@@ -410,11 +380,14 @@
       t: state().t,
       n: serial++,
     };
+    // <auto>
+    record.e.impression ||= attempt(() => attach(item, recommendationId, element));
+    // </auto>
     hold([record], now + FRESH);
     load();
-    tell('queued', [record]);
-    wake(purchase || ++fresh > 9 ? 0 : FLUSH);
+    tell('queued', record);
     full += 1 / MOST_EVENTS + stringify(record).length / QUOTA;
+    wake(purchase || full > 0.1 ? 0 : FLUSH); // at 10 events, or fewer large ones
     if (full > 1) {
       full = 0;
       drain(0, 1);
@@ -427,24 +400,41 @@
     tellSession();
   };
 
+  // <auto>
+  const wants = (what) => auto.includes(what);
+
+  // What a visitor did without a call teaches nothing without an item.
+  const automatic = (type, options, element) => options.itemId && track(type, options, element);
+
+  // </auto>
   const calls = {
     track,
+    // <auto>
+    auto: automatic, // for pz-media.js, and for debug mode to hear of
+    // For what learns elsewhere than from elements what is visible: {list: a name, items: their ids, in order}. They are
+    // seen at once, as a block of that name.
+    seen({ list, items }) {
+      items.forEach((item) => note(block(list), text(item), doc));
+    },
+    // </auto>
     identify,
     // Logging out ends the session too: the next event, on whichever page, tells the gateway.
     reset() {
-      remember({ t: newId(), k: [] });
+      remember({ t: newId(), m: [] });
       identify();
     },
     consent(how) {
       consent = how;
-      if (how === 'denied') [stateKey, ...keys()].forEach(erase);
-      firstName();
+      if (how === 'denied') {
+        [stateKey, ...keys()].forEach(erase);
+        // <auto>
+        blocks.clear();
+        // </auto>
+      }
       Object.keys(memory).forEach((key) => write(key, memory[key]));
       wake(0);
     },
-    flush() {
-      wake(0);
-    },
+    flush: () => wake(0),
     debug(on) {
       debug = on;
       // Warnings of misuse, which no other page loads.
@@ -454,11 +444,8 @@
     session(hear) {
       let told;
       const listener = () => {
-        const { t } = state();
-        const [sessionId] = (t || '').split('.');
-        const now = sessionId + ' ' + user;
-        if (isTag(t) && told !== now) attempt(() => hear({ sessionId, userId: user }));
-        told = now;
+        const [sessionId, signed] = state().t?.split('.') || [];
+        if (signed && told !== (told = sessionId + ' ' + user)) attempt(() => hear({ sessionId, userId: user }));
       };
       listeners.push(listener);
       listener();
@@ -468,7 +455,7 @@
   const queue = stub?.q || [];
   const pz = (win.pz = (call, ...options) => {
     if (doc.prerendering) queue.push([call, ...options]);
-    else attempt(() => (calls[call] ? calls[call](...options) : warn('unknown:', call)));
+    else attempt(() => calls[call](...options));
   });
   pz.site = site;
   pz.dropped = 0;
@@ -476,24 +463,31 @@
   // --- Capture ---
 
   // Item and recommendation may stand on an element or around it.
-  const near = (element, name) => element.closest('[' + name + ']')?.getAttribute(name);
+  const near = (element, name) => element.closest('[data-pz-' + name + ']')?.getAttribute('data-pz-' + name);
   const about = (element) => ({
-    itemId: near(element, 'data-pz-item'), recommendationId: near(element, 'data-pz-rec'),
+    itemId: near(element, 'item'), recommendationId: near(element, 'rec'), source: near(element, 'source'),
   });
 
   // The nearest element with data-pz-event speaks, else the nearest item.
-  const clicked = ({ target }) => {
+  const clicked = ({ target, button }) => {
+    if (button > 1) return;
     let element = target.closest('[data-pz-event]');
-    if (wants('click')) element ||= target.closest('body [data-pz-item]');
+    let action = track;
+    // <auto>
+    if (!element && wants('click')) {
+      element = target.closest('body [data-pz-item]');
+      action = automatic;
+    }
+    // </auto>
     // A click on a label comes once more, on its control.
     if (!element || element.contains(target.closest('label,a,:enabled')?.control?.closest(':enabled'))) return;
     const { pzEvent, pzValue, pzImpression, pzProps } = element.dataset;
-    track(pzEvent || 'click', {
+    action(pzEvent || 'click', {
       ...about(element),
       eventValue: pzValue,
       impression: pzImpression?.match(/[^\s,]+/g),
       properties: attempt(() => JSON.parse(pzProps || null)),
-    });
+    }, element);
   };
 
   // document.open() takes the listeners away; to add one again that is there changes nothing.
@@ -504,16 +498,16 @@
   };
   const hear = () => handlers.forEach((add) => add());
 
-  const wants = (what) => auto.includes(what);
-
+  // <auto>
   // Views are told apart by their URL; an anchor inside the page is none, a router's is.
   let place;
   const view = () => {
     const here = location.href.replace(/#(?![!/]).*/, '');
+    const options = about(doc.body);
     if (here === place) return;
-    if (wants('page')) track('view', about(doc.body));
     place = here;
-    counted.clear();
+    blocks.clear();
+    if (wants('page')) win.pz('auto', 'view', options);
     watch();
   };
 
@@ -521,7 +515,6 @@
   const turned = () => soon(view);
 
   const followHistory = () => {
-    if (win.navigation?.currentEntry) return listen(navigation, 'currententrychange', turned);
     listen(win, 'popstate', turned);
     ['pushState', 'replaceState'].forEach((name) => {
       const original = history[name];
@@ -532,104 +525,134 @@
     });
   };
 
-  const inSight = new Map(); // by element: since when half of it is visible
-  const counted = new Set(); // in this view
+  // --- Impressions: what was seen goes with the next event of an item of its block ---
 
-  // What has been seen for long enough, in one event for each recommendation.
-  const count = () => {
-    const shown = {};
-    inSight.forEach((since, element) => {
-      const { itemId, recommendationId = '' } = about(element);
-      const once = recommendationId + ' ' + itemId;
-      if (!itemId || Date.now() - since < SHOWN || counted.has(once)) return;
-      counted.add(once);
-      (shown[recommendationId] ||= []).push(itemId);
-    });
-    for (const recommendationId in shown) {
-      while (shown[recommendationId][0]) {
-        track('impression', { recommendationId, impression: shown[recommendationId].splice(0, MOST_SHOWN) });
-      }
-    }
+  const inSight = new Map(); // by element: [since when half of it is visible, its block, its item]
+  const blocks = new Map(); // of this view, by recommendation, list or element: what was seen there
+
+  // By item: the element that showed it, or 0 once it went with an event.
+  const block = (key) => blocks.get(key) || blocks.set(key, new Map()).get(key);
+  const blockOf = (element) => block(
+    near(element, 'rec') || near(element, 'list') || element.closest('[data-pz-list]') || doc);
+
+  // Personalize joins the items of an impression by a |.
+  const fits = (item) => item && !/\|/.test(item);
+
+  const note = (seen, item, element) => !fits(item) || seen.has(item) || seen.set(item, element);
+
+  const noteSeen = ([since, ...seen], element) => Date.now() - since < SHOWN || note(...seen, element);
+
+  const items = () => [...doc.querySelectorAll('body [data-pz-item]')];
+
+  // The impression of an event: what was seen in the block and went with none yet, in the order of the page, with the
+  // event's item. What does not fit waits for the next one.
+  const attach = (item, recommendationId, element) => {
+    if (!blocks.size || !fits(item)) return;
+    inSight.forEach(noteSeen);
+    const all = items();
+    const here = all.find((one) => one.dataset.pzItem === item && one.contains(element || one));
+    const where = element || here;
+    const seen = (!element && [block(recommendationId), ...blocks.values()].find((one) => one.has(item))) ||
+      (where ? blockOf(where) : []);
+    if (![...seen].some((one) => one[1])) return;
+    if (!seen.get(item)) seen.set(item, here || doc);
+    let count = MOST_SHOWN;
+    let room = MOST_SHOWN_CHARACTERS - item.length;
+    return [...seen]
+      .sort(([, a], [, b]) => all.indexOf(a) - all.indexOf(b))
+      .filter(([id, shown]) => shown && (id === item || (--count > 0 && (room -= id.length + 1) >= 0)))
+      .map(([id]) => seen.set(id, 0) && id);
   };
-  const countSoon = () => soon(count, SHOWN + 50);
 
-  const observer = wants('impression') && attempt(() => new IntersectionObserver((entries) => {
-    entries.forEach(({ target, intersectionRatio }) =>
-      (intersectionRatio < 0.5 ? inSight.delete(target) : inSight.set(target, Date.now())));
-    countSoon();
-  }, { threshold: 0.5 }));
+  const look = (element, visible) => {
+    if (inSight.has(element)) noteSeen(inSight.get(element), element);
+    inSight.delete(element);
+    if (visible) inSight.set(element, [Date.now(), blockOf(element), element.dataset.pzItem]);
+  };
+
+  const observer = wants('impression') ? attempt(() => new IntersectionObserver((entries) =>
+    entries.forEach(({ target, intersectionRatio }) => look(target, intersectionRatio >= 0.5)), { threshold: 0.5 })) : null;
 
   let scanning;
   const scan = () => {
     scanning = 0;
-    doc.querySelectorAll('body [data-pz-item]').forEach((element) => observer.observe(element));
-    countSoon();
+    if (!doc.hidden) items().forEach((element) => observer?.observe(element));
   };
 
   // Anew for each view, and not while the page is hidden.
   const watch = () => {
-    if (!observer) return;
-    observer.disconnect();
+    observer?.disconnect();
+    inSight.forEach(noteSeen);
     inSight.clear();
-    if (!doc.hidden) scan();
+    scan();
   };
 
   // A carousel may show another item in the same element, which then has to be seen as long.
-  const changed = (mutations) => {
-    mutations.forEach(({ target }) => inSight.has(target) && inSight.set(target, Date.now()));
+  const changed = () => {
+    inSight.forEach(([, seen, item], element) =>
+      (seen === blockOf(element) && item === element.dataset.pzItem) || look(element, 1));
     scanning ||= soon(scan, 500);
   };
 
   const startCapture = () => {
-    if (doc.readyState === 'loading') listen(doc, 'DOMContentLoaded', view);
-    else view();
+    if (doc.readyState !== 'loading') view();
+    listen(doc, 'DOMContentLoaded', view);
     if (auto) attempt(followHistory);
+    listen(doc, 'visibilitychange', () => {
+      view();
+      watch();
+    });
+    listen(win, 'pagehide', view);
+    listen(win, 'pageshow', ({ persisted }) => {
+      if (persisted) place = 0;
+      view();
+    });
     if (observer) {
       new MutationObserver(changed).observe(doc, {
-        childList: true, subtree: true, attributeFilter: ['data-pz-item', 'data-pz-rec'],
+        childList: true, subtree: true, attributeFilter: ['data-pz-item', 'data-pz-rec', 'data-pz-list'],
       });
     }
     if (wants('media')) loadModule('pz-media.js');
   };
+  // </auto>
 
   // --- Start: when the page is shown, so that one prerendered for nothing does nothing ---
 
   const start = () => {
     firstName();
     queue.forEach((call) => pz(...call));
+    // <auto>
+    startCapture(); // first: what it hears of is tracked before the page's events are sent
+    // </auto>
 
     listen(doc, 'click', clicked);
-    listen(doc, 'auxclick', (event) => event.button === 1 && clicked(event)); // a link into another tab
+    listen(doc, 'auxclick', clicked); // a link into another tab
     listen(doc, 'visibilitychange', () => {
-      if (doc.hidden) leave();
+      if (doc.hidden) drain();
       else wake(0);
-      watch();
     });
     listen(win, 'pagehide', () => {
-      leave(true);
+      drain(true);
       channel.close(); // open, it may keep the page out of the back/forward cache
     });
     listen(win, 'pageshow', ({ persisted }) => {
-      if (!persisted) return;
-      place = 0;
-      view();
-      meet();
-      ask();
+      if (persisted) {
+        meet();
+        ask();
+      }
     });
     listen(win, 'online', () => {
       rest = 0;
       wake(0);
     });
     listen(win, 'storage', ({ key, newValue }) => { // another page has changed it
-      if (!(key in stored)) return;
-      if (newValue) stored[key] = newValue;
+      if (newValue && stored[key]) stored[key] = newValue;
       else delete stored[key];
-      if (key === stateKey) tellSession();
+      tellSession();
     });
     attempt(meet);
     attempt(ask);
     setInterval(() => attempt(ask), LEASE); // what other pages left behind
-    startCapture();
     hear();
   };
 

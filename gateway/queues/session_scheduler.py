@@ -49,10 +49,6 @@ class SessionScheduler:
             schedule.handles[session_id].append(handle)
             schedule.cursor = handle
 
-    def rewind(self, site: str) -> None:
-        """Let all of a site's records be added again; none of them may be known."""
-        self._schedules[site].cursor = 0
-
     def next(self, site: str, *, newest: bool = False) -> tuple[str, Sequence[int]] | None:
         """Return the next ready session and its oldest handles.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 STATIC = Path(str(files("gateway") / "static"))
 RELEASES = STATIC / "releases"  # released builds stay here: pages pin them
+
+WHOLE, CORE = "pz", "pz-core"  # builds: with all of data-auto, and with nothing automatic
+AUTOMATIC = ("page", "click", "impression", "media")  # what data-auto may have
 
 STUB = "window.pz=window.pz||function(){(pz.q=pz.q||[]).push(arguments)}"
 
@@ -19,9 +23,9 @@ def pinned_name(stem: str, script: bytes) -> str:
     return f"{stem}.{hashlib.sha256(script).hexdigest()[:12]}.js"
 
 
-def newest() -> Path:
-    """Return the pinned copy of static/pz.js."""
-    return RELEASES / pinned_name("pz", (STATIC / "pz.js").read_bytes())
+def newest(stem: str = WHOLE) -> Path:
+    """Return the pinned copy of static/pz.js, or of another build."""
+    return RELEASES / pinned_name(stem, (STATIC / f"{stem}.js").read_bytes())
 
 
 def integrity(script: bytes) -> str:
@@ -34,12 +38,14 @@ def stub_hash() -> str:
     return f"sha256-{b64encode(hashlib.sha256(STUB.encode()).digest()).decode()}"
 
 
-def tag(site: str, public_url: str) -> str:
-    """Return the HTML to paste: the stub that queues early calls, and the pinned newest build."""
-    build = newest()
+def tag(site: str, public_url: str, auto: Iterable[str] = ()) -> str:
+    """Return the HTML to paste: the stub for early calls, and the smallest build that serves."""
+    automatic = escape(" ".join(auto))
+    build = newest(WHOLE if automatic else CORE)
+    attributes = f' data-auto="{automatic}"' if automatic else ""
     source = escape(f"{public_url}/static/{build.name}")
     return (
         f"<script>{STUB}</script>\n"
-        f'<script async src="{source}" data-site="{escape(site)}"\n'
+        f'<script async src="{source}" data-site="{escape(site)}"{attributes}\n'
         f'  integrity="{integrity(build.read_bytes())}" crossorigin="anonymous"></script>'
     )

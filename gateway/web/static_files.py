@@ -10,7 +10,7 @@ from wsgiref.types import WSGIApplication
 
 from whitenoise import WhiteNoise
 
-from gateway.web.snippet import RELEASES, STATIC, newest
+from gateway.web.snippet import CORE, RELEASES, STATIC, WHOLE, newest
 
 PINNED = re.compile(r"/static/[\w-]+\.[0-9a-f]{12}\.js")
 YEAR = 365 * 24 * 60 * 60
@@ -22,8 +22,9 @@ def in_front_of(app: WSGIApplication) -> WhiteNoise:
     files = WhiteNoise(app, max_age=SHORT, add_headers_function=_headers)
     files.add_files(STATIC, "static")
     files.add_files(RELEASES, "static")
-    # The pinned copy, which an upgrade does not overwrite while the server runs.
-    files.add_file_to_dictionary("/static/pz.js", str(newest()))
+    # The pinned copies, which an upgrade does not overwrite while the server runs.
+    for stem in WHOLE, CORE:
+        files.add_file_to_dictionary(f"/static/{stem}.js", str(newest(stem)))
     return files
 
 

@@ -1,5 +1,5 @@
 // The shop. What it tells Amazon Personalize goes through data-pz-… attributes in index.html, or through the one
-// function pz(); page views, clicks on items, impressions and listening are tracked of themselves.
+// function pz(); views of items, clicks on items with what was seen beside them, and listening are tracked of themselves.
 'use strict';
 
 // An ordinary page has the tag in its HTML: <script async src="…/static/pz.js" data-site="shop" …></script>

@@ -3,9 +3,10 @@
  */
 const OPTIONS = {
   init: ['gateway', 'site', 'script', 'integrity', 'nonce', 'auto', 'consent'],
-  track: ['itemId', 'eventValue', 'properties', 'recommendationId', 'impression', 'eventId', 'orderId'],
+  track: ['itemId', 'eventValue', 'properties', 'recommendationId', 'impression', 'eventId', 'orderId', 'source'],
   identify: ['signature'],
 };
+const CALLS = ['init', 'track', 'identify', 'reset', 'consent', 'flush', 'session', 'debug', 'auto', 'seen'];
 const REQUIRED = { init: ['gateway', 'site'], track: [], identify: [] };
 const CONSENT = ['granted', 'denied', 'pending'];
 
@@ -17,6 +18,10 @@ function* problems([call, ...words]) {
   const [subject, options = {}] = call === 'init' ? [, ...words] : words;
   if (call === 'consent' && !CONSENT.includes(subject)) yield `"${subject}" is none of ${CONSENT.join(', ')}`;
   if (call === 'track' && !subject) yield 'an event needs a type: track("view", …)';
+  if (call === 'auto' && !options.itemId) {
+    yield `automatic ${subject} was not sent: Personalize learns nothing without an item, so put a data-pz-item around it`;
+  }
+  if (!CALLS.includes(call)) yield `unknown call; known are ${CALLS.join(', ')}`;
   if (!(call in OPTIONS)) return;
   for (const name of Object.keys(options ?? {})) {
     if (OPTIONS[call].includes(name)) continue;
@@ -58,6 +63,11 @@ export function watch(on = true) {
     },
   });
   [...(window.pz?.q ?? [])].forEach(check);
+  // The page was viewed before anybody could watch.
+  const tag = document.querySelector('script[data-site]');
+  const { auto = '' } = tag?.dataset ?? {};
+  if (auto && tag.src.includes('pz-core')) console.warn('pz: pz-core.js tracks nothing of itself: data-auto needs pz.js');
+  if (auto.includes('page') && !document.body?.closest('[data-pz-item]')) check(['auto', 'view', {}]);
   let current = checked(window.pz);
   // The script replaces the stub.
   Object.defineProperty(window, 'pz', {

@@ -133,11 +133,13 @@ def arrived(gateway: Gateway, count: int) -> list[dict[str, Any]]:
 
 def test_the_calls_do_what_is_said(visit: Callable[..., Chrome], gateway: Gateway) -> None:
     visit(f"{tag('shop', PUBLIC)}<script>{block('snippet.md', 'Calls', 'js')}</script>")
-    events = {event["eventType"]: event for event in arrived(gateway, 4)}
-    assert set(events) == {"add_to_cart", "purchase", "click", "impression"}
-    assert events["add_to_cart"]["eventValue"] == 24
-    assert events["impression"]["impression"] == ["mug", "kettle"]
-    assert events["click"]["recommendationId"] == "RID-1"
+    events = {(event["eventType"], event["itemId"]): event for event in arrived(gateway, 4)}
+    assert events["add_to_cart", "mug"]["eventValue"] == 24
+    assert events["purchase", "mug"]["eventValue"] == 24
+    assert events["click", "mug"]["recommendationId"] == "RID-1"
+    assert events["click", "kettle"]["impression"] == ["mug", "kettle"]
+    source = events["click", "kettle"]["metricAttribution"]["eventAttributionSource"]
+    assert source == "search"
 
 
 def test_the_calls_in_place_of_amplifys_do_what_is_said(
@@ -150,7 +152,7 @@ def test_the_calls_in_place_of_amplifys_do_what_is_said(
 
 
 def test_the_markup_is_tracked(visit: Callable[..., Chrome], gateway: Gateway) -> None:
-    pinned = tag("shop", PUBLIC).replace("async", 'async data-auto="click"')
+    pinned = tag("shop", PUBLIC, ["click"])
     browser = visit(pinned + block("snippet.md", "Markup", "html"))
     browser.find_element("tag name", "a").click()
     browser.find_element("tag name", "button").click()
@@ -192,11 +194,12 @@ def test_a_strict_policy_lets_the_pinned_snippet_and_its_media_file_run(
     printed = block("snippet.md", "A strict Content-Security-Policy", "http")
     name, _, policy = printed.partition(": ")
     assert name == "Content-Security-Policy"
-    everything = tag("shop", PUBLIC).replace("async", 'async data-auto="page click media"')
+    everything = tag("shop", PUBLIC, ["page", "click", "media"])
     if nonce:
         policy, everything = STRICT_DYNAMIC, everything.replace("<script", '<script nonce="n1"')
     browser = visit(
-        everything + '<link rel="icon" href="data:,"><button data-pz-event="buy">Buy</button>'
+        everything + '<link rel="icon" href="data:,"><body data-pz-item="mug">'
+        '<button data-pz-event="buy">Buy</button>'
         '<audio data-testid="audio"></audio>',
         policy.strip(),
     )

@@ -221,11 +221,11 @@ def test_init_and_serve_accept_and_deliver_in_an_empty_folder(
         assert _answer(f"{url}/readyz").status_code == 200
         assert_delivers(url, sandbox)
         tag = initialised.gateway("snippet", "shop")
-        [build] = re.findall(r"/static/pz\.[0-9a-f]{12}\.js", tag)
+        [build] = re.findall(r"/static/pz-core\.[0-9a-f]{12}\.js", tag)
         script = requests.get(f"{url}{build}", timeout=30)
         assert script.ok
         assert "immutable" in script.headers["Cache-Control"]
-        assert requests.get(f"{url}/static/pz.js", timeout=30).content == script.content
+        assert requests.get(f"{url}/static/pz-core.js", timeout=30).content == script.content
         assert json.loads(initialised.gateway("queue", "status", "--json"))["queued"] == 0
 
 

@@ -256,16 +256,6 @@ def test_all_rows_are_recovered_where_the_pages_above_them_are_lost(backend, tab
     assert rows == [*texts.items()]
 
 
-def test_events_are_delivered_where_damage_has_ids_begin_anew(backend):
-    names, outbox = fill(backend, 40), backend.outbox()
-    assert len(deliver(outbox)) == len(names)
-    with closing(sqlite3.connect(backend.path)) as db:
-        db.execute("DELETE FROM sqlite_sequence")  # as a page of zeros does
-        db.commit()
-    backend.inbox().put([record(event_id="after")])
-    assert [item.event_id for item in deliver(outbox)] == ["after"]
-
-
 def test_a_first_page_with_text_that_is_no_utf8_is_recovered_from(backend):
     names = fill(backend, 40)
     alter(backend.path, b"CREATE TABLE queue", b"CREATE \xffABLE que\xffe")

@@ -10,11 +10,29 @@ import brotli
 import pytest
 from flask.testing import FlaskClient
 
-from gateway.web.snippet import RELEASES, STATIC, STUB, integrity, newest, pinned_name, tag
+from gateway.cli import main
+from gateway.web.snippet import (
+    AUTOMATIC,
+    CORE,
+    RELEASES,
+    STATIC,
+    STUB,
+    WHOLE,
+    integrity,
+    newest,
+    pinned_name,
+    tag,
+)
 from tests.helpers.support import ROOT
 
 BUILDS = sorted(RELEASES.glob("*.js"))
 NEWEST = f"/static/{newest().name}"
+
+
+@pytest.fixture
+def environment_set(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.name)
@@ -29,8 +47,9 @@ def test_a_kept_build_is_served_as_it_was_built(client: FlaskClient, build: Path
             assert plain(response.data) == script, "compressed from this very build"
 
 
-def test_the_newest_build_is_kept() -> None:
-    assert newest() in BUILDS, "run `make snippet`"
+@pytest.mark.parametrize("stem", [WHOLE, CORE])
+def test_the_newest_build_is_kept(stem: str) -> None:
+    assert newest(stem) in BUILDS, "run `make snippet`"
 
 
 def lost(changes: str) -> list[str]:
@@ -90,21 +109,52 @@ def test_an_unknown_build_hash_is_not_found(client: FlaskClient) -> None:
     assert client.get("/static/pz.000000000000.js").status_code == 404
 
 
-def test_the_tag_pins_the_newest_build(client: FlaskClient) -> None:
-    printed = tag("shop", "https://events.example.com/pz")
-    url = re.search(r'src="https://events\.example\.com/pz(/static/pz\.[0-9a-f]{12}\.js)"', printed)
+@pytest.mark.parametrize(("auto", "stem"), [((), CORE), (("page",), WHOLE), (AUTOMATIC, WHOLE)])
+def test_the_tag_pins_the_newest_build_of_those_that_serve_the_smallest(
+    client: FlaskClient, auto: tuple[str, ...], stem: str
+) -> None:
+    printed = tag("shop", "https://events.example.com/pz", auto)
+    address = rf'src="https://events\.example\.com/pz(/static/{stem}\.[0-9a-f]{{12}}\.js)"'
+    url = re.search(address, printed)
     assert url
     with client.get(url[1]) as response:
         assert f'integrity="{integrity(response.data)}" crossorigin="anonymous"' in printed
-        assert response.data == (STATIC / "pz.js").read_bytes()
-    assert 'data-site="shop"' in printed
+        assert response.data == (STATIC / f"{stem}.js").read_bytes()
+    with client.get(f"/static/{stem}.js") as response:
+        assert response.data == (STATIC / f"{stem}.js").read_bytes()
+    automatic = f' data-auto="{" ".join(auto)}"' if auto else ""
+    assert f'data-site="shop"{automatic}\n' in printed
     assert f"<script>{STUB}</script>" in printed
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/snippet.md"])
 def test_the_documents_show_the_tag_as_it_is_printed(document: str) -> None:
     printed = tag("shop", "https://events.example.com")
-    shown = re.sub(r"(?<=pz\.)[0-9a-f]{12}|(?<=sha384-)[^\"]+", "…", printed)
+    shown = re.sub(r"(?<=pz-core\.)[0-9a-f]{12}|(?<=sha384-)[^\"]+", "…", printed)
     lines = [line.strip() for line in (ROOT / document).read_text().splitlines()]
     wanted = [line.strip() for line in shown.splitlines()]
     assert any(lines[at : at + len(wanted)] == wanted for at in range(len(lines))), shown
+
+
+@pytest.mark.usefixtures("environment_set")
+@pytest.mark.parametrize(
+    ("auto", "attribute"),
+    [
+        ([], ""),
+        (["--auto", "page", "click"], "page click"),
+        (["--auto", "click,media"], "click media"),
+    ],
+)
+def test_the_command_prints_the_tag_for_what_is_tracked_without_a_call(
+    capsys: pytest.CaptureFixture[str], auto: list[str], attribute: str
+) -> None:
+    assert main(["snippet", "shop", *auto]) == 0
+    assert capsys.readouterr().out.count(f' data-auto="{attribute}"') == bool(attribute)
+
+
+@pytest.mark.usefixtures("environment_set")
+def test_the_command_refuses_what_is_never_tracked_without_a_call(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["snippet", "shop", "--auto", "page", "scrolls"]) == 1
+    assert "'scrolls'" in capsys.readouterr().err

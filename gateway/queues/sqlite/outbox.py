@@ -167,9 +167,6 @@ class SqliteOutbox:
             if sessions >= self._ahead:
                 return
             found = db.execute(SELECT_AFTER, (site, cursor, page)).fetchall()
-            if cursor and not (found or sessions or self._settlements.has_unwritten):
-                self._scheduler.rewind(site)  # it has records: damage has had IDs begin anew
-                continue
             handles = [cursor, *(handle for handle, _ in found)]
             if any(later <= earlier for earlier, later in pairwise(handles)):
                 raise QueueUnavailable(Reason.DAMAGED, f"the index of {site} is out of order")

@@ -73,11 +73,6 @@ class SettlementWriter:
         unwritten = self._attempts[_key(delivery)] if self._attempts else 0
         return delivery._replace(attempts=delivery.attempts + unwritten) if unwritten else delivery
 
-    @property
-    def has_unwritten(self) -> bool:
-        """Return whether the file still has records that left the queue."""
-        return self._unwritten.size > 0
-
     def write(self, settlement: Settlement) -> None:
         """Write a settlement after those that could not be written before.
 
