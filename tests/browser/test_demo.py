@@ -157,7 +157,7 @@ def test_each_click_in_the_demo_arrives_once_under_one_session(demo: str, browse
     eventually(lambda: "purchase" in stored.text, "the page shows what was stored")
     received = find(browser, "received-list")
     eventually(lambda: "purchase" in received.text, "the page shows what was received")
-    assert complaints(browser) == []
+    assert _complaints(browser) == []
     assert [event["eventType"] for event in events] == wanted
     assert [event["userId"] for event in events] == [None, None, "ana", "ana", "ana"]
     assert len({event["sessionId"] for event in events}) == 1
@@ -189,6 +189,11 @@ setTimeout(() => new IntersectionObserver((_, observer) => {
 }).observe(document.body), 600)"""
 
 
+def _complaints(browser: Chrome) -> list[str]:
+    """What the console warns of, but for the hint that pages without an item teach nothing."""
+    return [line for line in complaints(browser) if "learns nothing without an item" not in line]
+
+
 def test_a_recommendation_follows_to_the_purchase_which_counts_once(
     demo: str, browser: Chrome
 ) -> None:
@@ -205,7 +210,7 @@ def test_a_recommendation_follows_to_the_purchase_which_counts_once(
     _visit(browser, browser.current_url)
     stored = find(browser, "stored-list")
     eventually(lambda: "duplicate" in stored.text, "it is tracked again")
-    assert complaints(browser) == []
+    assert _complaints(browser) == []
     shown = [
         event["impression"]
         for event in _received(sandbox)

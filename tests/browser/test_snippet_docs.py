@@ -173,7 +173,8 @@ def test_a_recipe_works_as_it_is_printed(
 ) -> None:
     page = block("snippet.md", recipe, "html")
     if "<button" not in page:
-        page += '<button data-pz-event="add_to_cart" data-pz-item="mug">Add</button>'
+        button = '<button data-pz-event="add_to_cart">Add</button>'
+        page = f'<body data-pz-item="mug">{page}{button}</body>'
     browser = visit(page)
     eventually(lambda: browser.execute_script("return pz.site"), "the snippet has loaded")
     browser.find_element("tag name", "button").click()

@@ -262,7 +262,7 @@ def test_behind_nginx_on_the_shops_own_domain_it_is_first_party(gateway, tmp_pat
     environ = {**gateway.environ, "GATEWAY_PUBLIC_URL": f"{shop}/g"}
     tag = subprocess.run([BIN / "personalize-gateway", "snippet", "shop"], cwd=ROOT, env=environ,
                          capture_output=True, text=True, check=True).stdout  # fmt: skip
-    assert f'src="{shop}/g/static/pz.' in tag
+    assert f'src="{shop}/g/static/pz-core.' in tag
 
 
 def _got(url: str) -> requests.Response | None:
