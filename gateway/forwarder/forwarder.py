@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from gateway.forwarder.backoff import SLOWEST, SiteThrottle
+from gateway.forwarder.backoff import SLOWEST
 from gateway.forwarder.delivery_recorder import DeliveryRecorder
 from gateway.forwarder.sender_pool import Clock, Sender, SenderPool, SendResult
+from gateway.forwarder.throttles import Throttles
 from gateway.observability.logs import RateLimitedLogger
 from gateway.queues import (
     Delivery,
@@ -28,9 +29,7 @@ from gateway.reload import ReloadableSettings
 
 LINGER = 0.05  # seconds between looks into an idle queue, in which calls fill up
 TIDY_EVERY = 1.0  # seconds
-MOST_FAILURES = 6  # in a row, after which `run_once` gives a site up
 GRACE = 20.0  # seconds to finish what is in flight, more than a call can take
-CALLS_AT_ONCE = 32  # for each site
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +56,15 @@ class Forwarder:
         self._settings = settings
         self._recorder = recorder
         self._clock = clock
-        self._throttles: dict[str, SiteThrottle] = {}
+        self._throttles = Throttles(settings)
         self._logger = RateLimitedLogger(log, clock.monotonic)
         # To be settled in the queue next.
         self._acked: list[Delivery] = []
         self._rejected: list[Rejection] = []
         self._released: list[Release] = []
-        # Where no more is to come, rejected events that await the verdict on their site.
         self._is_once = False
-        self._undecided: list[tuple[SendResult, Rejection]] = []
-        self._events_in_flight = 0
-        self._tidied_at = float("-inf")
+        self._undecided: list[tuple[SendResult, Rejection]] = []  # then, until all else is sent
+        self._events_in_flight, self._tidied_at = 0, float("-inf")
         self._reloading = False
         self.status: ForwarderStatus | None = None
         self.settled = 0  # events delivered or dead
@@ -117,11 +114,10 @@ class Forwarder:
             if error.reason in (Reason.DAMAGED, Reason.REPAIRING):
                 self._repair(thorough=True)
             time.sleep(LINGER)
-        self._judge(LINGER)
-        return bool(self._acked or self._rejected or self._released) or any(
-            throttle.in_flight or 0 < throttle.failures < MOST_FAILURES
-            for throttle in self._throttles.values()
-        )
+        for result in self._senders.results(LINGER):
+            self._judge(result)
+        is_unsettled = bool(self._acked or self._rejected or self._released)
+        return is_unsettled or self._throttles.may_deliver()
 
     def _require_lease(self) -> None:
         if not self._lease.acquire():
@@ -134,18 +130,7 @@ class Forwarder:
         """Pace the sites as the new settings say, and try at once those that waited."""
         self._reloading = False
         self._settings.reread()
-        for site, throttle in self._throttles.items():
-            throttle.calls_per_second = self._calls_per_second(site)
-            throttle.wait_until, throttle.trouble = self._clock.monotonic(), None
-
-    def _calls_per_second(self, key: str) -> float:
-        site = self._settings.settings.sites.get(key)
-        return site.calls_per_second if site else float("inf")
-
-    def _throttle(self, site: str) -> SiteThrottle:
-        if site not in self._throttles:
-            self._throttles[site] = SiteThrottle(CALLS_AT_ONCE, self._calls_per_second(site))
-        return self._throttles[site]
+        self._throttles.restart(self._clock.monotonic())
 
     def _receive(self) -> None:
         """Send batches of each site, as many as it has capacity for.
@@ -154,7 +139,7 @@ class Forwarder:
         be a replay of many dead letters.
         """
         for site in self._outbox.sites():
-            throttle = self._throttle(site)
+            throttle = self._throttles.of(site)
             capacity = throttle.capacity(self._clock.monotonic())
             for batch in self._outbox.receive(site, capacity, newest=throttle.is_suspected):
                 self._send(batch)
@@ -166,11 +151,7 @@ class Forwarder:
         self.status = ForwarderStatus(
             self._clock.time(),
             self._events_in_flight,
-            {
-                site: throttle.trouble
-                for site, throttle in self._throttles.items()
-                if throttle.trouble
-            },
+            self._throttles.troubles(),
             self._outbox.oldest_at(),
             self._settings.problem,
         )
@@ -203,19 +184,14 @@ class Forwarder:
             else:
                 message = f"not delivered within {max_age:.0f} s"
                 self._rejected.append(result.reject(delivery, Reason.EXPIRED, message))
-        throttle = self._throttle(site)
+        throttle = self._throttles.of(site)
         throttle.in_flight += 1
         self._events_in_flight += len(fresh)
         self._senders.submit(fresh, result, throttle)
 
-    def _judge(self, seconds: float) -> None:
-        """Judge the results of calls; wait up to `seconds` for the first."""
-        for result in self._senders.results(seconds):
-            self._judge_result(result)
-
-    def _judge_result(self, result: SendResult) -> None:
+    def _judge(self, result: SendResult) -> None:
         """Decide what becomes of each record, and whether the site is well."""
-        throttle, now = self._throttle(result.site), self._clock.monotonic()
+        throttle, now = self._throttles.of(result.site), self._clock.monotonic()
         throttle.in_flight -= 1
         self._events_in_flight -= result.events
         self._acked += result.delivered
@@ -248,7 +224,7 @@ class Forwarder:
         """Judge the undecided events by how their sites fared; return whether there were any."""
         undecided, self._undecided = self._undecided, []
         for result, rejection in undecided:
-            is_poison = self._throttle(result.site).accepts_others
+            is_poison = self._throttles.of(result.site).accepts_others
             self._judge_rejection(result, rejection, is_poison=is_poison)
         return bool(undecided)
 
@@ -264,7 +240,8 @@ class Forwarder:
         """Wait for what is in flight, as long as the grace lasts, and settle it."""
         deadline = time.monotonic() + GRACE
         while self._senders.in_flight and time.monotonic() < deadline:
-            self._judge(LINGER)
+            for result in self._senders.results(LINGER):
+                self._judge(result)
         try:
             self._settle()
         except QueueError as error:  # it stays queued, and is sent again with the same eventIds

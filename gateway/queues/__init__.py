@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.queues.deliveries import SiteDeliveries
 
 BATCH_RECORDS = 10  # of a session in one batch, which is what fits into one PutEvents call
-SILENT_SECONDS = 10.0  # seconds
+SILENT_SECONDS = 10.0  # after which a forwarder counts as dead
 
 
 class Record(NamedTuple):
@@ -37,10 +37,7 @@ class Record(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A record that the forwarder received.
-
-    A damaged one differs from what was stored, and is never sent.
-    """
+    """A received record. A damaged one differs from what was stored, and is never sent."""
 
     handle: int  # identifies it when it is settled
     record: Record
@@ -77,10 +74,7 @@ class DeadLetter(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Counts of events, and the age of the oldest in seconds; None means unknown.
-
-    On SQS they are approximate counts of messages.
-    """
+    """Counts of events, and the oldest's age in seconds; None is unknown. SQS's are approximate."""
 
     queued: int
     in_flight: int

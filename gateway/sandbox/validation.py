@@ -13,11 +13,12 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
 from gateway.sandbox.errors import ApiError
+from gateway.sandbox.problems import Report, unexpected
 
 SERVICE = "personalize-events"
 OPERATION = "PutEvents"
@@ -31,8 +32,6 @@ RESERVED_KEYS = frozenset(
     {"userid", "sessionid", "eventtype", "timestamp", "recommendationid", "impression"}
 )
 
-PROBLEMS_TOLD = 10  # in one message
-
 
 @dataclass(frozen=True)
 class Request:
@@ -42,39 +41,12 @@ class Request:
     ignored: list[str]
 
 
-@dataclass
-class Report:
-    """The problems found in one request."""
-
-    problems: list[str] = field(default_factory=list)
-    beyond: list[str] = field(default_factory=list)
-    """Problems that the model allows but AWS reports, if there are no others."""
-    ignored: list[str] = field(default_factory=list)
-
-    def add(self, path: str, value: str, constraint: str) -> None:
-        """Add that the value at a path fails a constraint."""
-        if len(self.problems) < PROBLEMS_TOLD:
-            self.problems.append(
-                f"Value{value} at '{path}' failed to satisfy constraint: Member must {constraint}"
-            )
-
-    def add_null(self, path: str) -> None:
-        """Add that a required value is missing."""
-        self.add(path, " null", "not be null")
-
-    def message(self) -> str:
-        """Return all problems in one sentence, in AWS's wording."""
-        count = len(self.problems)
-        errors = "error" if count == 1 else "errors"
-        return f"{count} validation {errors} detected: {'; '.join(self.problems)}"
-
-
 Check = Callable[[Any, str, Report], Any]
 """Check the value at a path, add problems to the report, and return what AWS would keep."""
 
 
 def read(body: bytes) -> Any:
-    """Decode a request's body; raise Refusal where it is not JSON."""
+    """Decode a request's body; raise ApiError if it is not JSON."""
     if not body:
         return {}
     try:
@@ -84,7 +56,7 @@ def read(body: bytes) -> Any:
 
 
 def validate(value: Any) -> Request:
-    """Check a decoded body; raise Refusal where AWS would refuse it."""
+    """Check a decoded body; raise ApiError if AWS would refuse it."""
     report = Report()
     members = put_events()(value, "", report)
     if report.problems:
@@ -96,7 +68,7 @@ def validate(value: Any) -> Request:
 
 @cache
 def put_events() -> Check:
-    """PutEvents' input as botocore models it, compiled. botocore is slow to load: here only."""
+    """Compile PutEvents' input as botocore models it, which is loaded here only: it is slow."""
     from botocore.loaders import Loader
     from botocore.model import ServiceModel
 
@@ -115,7 +87,7 @@ def _structure(shape: Any) -> Check:
 
     def check(value: Any, path: str, report: Report) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _unexpected(value, "Structure", path)
+            raise unexpected(value, "Structure", path)
         prefix = f"{path}." if path else ""
         for name in required:
             if value.get(name) is None:
@@ -137,7 +109,7 @@ def _list(shape: Any) -> Check:
 
     def check(value: Any, path: str, report: Report) -> list[Any]:
         if not isinstance(value, list):
-            raise _unexpected(value, "List", path)
+            raise unexpected(value, "List", path)
         check_length(value, path, report)
         checked = []
         for number, item in enumerate(value, 1):
@@ -157,7 +129,7 @@ def _string(shape: Any) -> Check:
 
     def check(value: Any, path: str, report: Report) -> str:
         if not isinstance(value, str):
-            raise _unexpected(value, "String", path)
+            raise unexpected(value, "String", path)
         # The length comes first, so that slower checks get only bounded texts.
         if check_length(value, path, report):
             check_pattern(value, path, report)
@@ -173,7 +145,7 @@ def _number(shape: Any) -> Check:
 
     def check(value: Any, path: str, _report: Report) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _unexpected(value, kind, path)
+            raise unexpected(value, kind, path)
         if not _is_finite(value):
             raise ApiError("SerializationException", f"The number at '{path}' is out of range")
         return value
@@ -265,21 +237,3 @@ def _is_finite(number: float) -> bool:
 
 def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _unexpected(value: Any, expected: str, path: str) -> ApiError:
-    position = f" at '{path}'" if path else ""
-    match value:
-        case dict():
-            found = "Start of structure or map found where not expected"
-        case list():
-            found = "Start of list found where not expected"
-        case _:
-            found = f"{_token(value)} can not be converted to a {expected}"
-    return ApiError("SerializationException", found + position)
-
-
-def _token(value: Any) -> str:
-    if isinstance(value, bool):
-        return "TRUE_VALUE" if value else "FALSE_VALUE"
-    return "STRING_VALUE" if isinstance(value, str) else "NUMBER_VALUE"

@@ -236,7 +236,7 @@ def test_once_rejects_a_bad_event_that_comes_last_where_its_site_accepts_others(
 
 
 def test_once_rejects_nothing_of_a_site_that_has_come_to_refuse_every_event(world, monkeypatch):
-    monkeypatch.setattr(module, "MOST_FAILURES", 0)
+    monkeypatch.setattr("gateway.forwarder.throttles.MOST_FAILURES", 0)
     bad = names(25, "bad")
     world.aws.rule = refusing(*bad)
     world.put_each("good", *bad)
