@@ -104,9 +104,7 @@ def post_fork(server, worker):
     if server.has_local_queue:
         drop_credentials.drop_credentials()
     os.environ.update(server.sites.environ())
-    # During an upgrade by SIGUSR2 the old master's workers count as well, in files of their own.
-    master = f"{os.getppid()}-" if server.master_pid else ""
-    process_label.set_process_label(f"web-{master}{worker.slot}")
+    process_label.set_process_label(f"web-{worker.slot}")
 
 
 def post_worker_init(worker):

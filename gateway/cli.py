@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import Any
 
 from gateway import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command; return the exit status."""
     _prepare_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
     from gateway.commands.env_file import load_env_file
@@ -103,17 +104,7 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     forget.add_command(commands)
     typescript.add_command(commands)
 
-    snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
-    snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")
-    snippet.add_argument(
-        "--auto",
-        nargs="+",
-        default=[],
-        metavar="WHAT",
-        help="track it: page, click, impression, media",
-    )
-    snippet.set_defaults(run=_snippet)
-
+    _add_snippet(commands)
     sandbox = commands.add_parser("sandbox", help="a local stand-in for PutEvents")
     if command == ["sandbox"]:
         from gateway import sandbox as stand_in
@@ -129,18 +120,25 @@ def _parser(command: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_snippet(commands: Any) -> None:
+    snippet = commands.add_parser("snippet", help="the tag to paste into a site's pages")
+    snippet.add_argument("site", metavar="SITE", help="the site's key in the sites file")
+    help_ = "track it: page, click, impression, media"
+    snippet.add_argument("--auto", nargs="+", default=[], metavar="WHAT", help=help_)
+    snippet.set_defaults(run=_snippet)
+
+
 def _snippet(options: argparse.Namespace) -> int:
     from gateway.settings import load
     from gateway.strict_schema import SettingsError
     from gateway.web.snippet import AUTOMATIC, tag
 
     settings = load(os.environ)
-    if options.site not in settings.sites:
-        raise SettingsError(f"no [sites.{options.site}] in the sites file")
+    site = settings.site(options.site)
     automatic = " ".join(options.auto).replace(",", " ").split()
     if unknown := set(automatic) - set(AUTOMATIC):
         raise SettingsError(f"--auto knows {', '.join(AUTOMATIC)}, and not {min(unknown)!r}")
-    print(tag(options.site, settings.public_url, automatic))
+    print(tag(site.key, settings.public_url, automatic))
     return 0
 
 

@@ -43,6 +43,12 @@ class Settings:
     admin_token: str | None = field(repr=False)
     redact: tuple[str, ...]
 
+    def site(self, key: str) -> Site:
+        """Return the site of a key. Raises SettingsError if the sites file has none."""
+        if key not in self.sites:
+            raise SettingsError(f"no [sites.{key}] in the sites file")
+        return self.sites[key]
+
     @property
     def on_sqs(self) -> bool:
         """Return whether the queue is an SQS queue rather than a file on this machine."""

@@ -49,8 +49,7 @@ def _days(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    if options.site not in settings.sites:
-        raise SettingsError(f"no [sites.{options.site}] in the sites file")
+    site = settings.site(options.site)
     users = [options.user] if options.users_file is None else _read_users(options.users_file)
     queue = find_queue(settings)
     hold_until = None if options.hold is None else time.time() + options.hold * DAY
@@ -66,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"Later events of these {len(users)} users are refused until {end}.", file=sys.stderr)
     if queued is None:
         print(NOT_SEARCHABLE, file=sys.stderr)
-    _tell_job(options, users, settings.sites[options.site].region)
+    _tell_job(options, users, site.region)
     return 0
 
 

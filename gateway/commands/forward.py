@@ -43,9 +43,7 @@ def add_command(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Deliver; return the exit status."""
     if options.beside:
-        # During an upgrade of gunicorn by SIGUSR2 the old master's forwarder still counts.
-        master = f"-{options.beside}" if "GUNICORN_PID" in os.environ else ""
-        process_label.set_process_label(f"forwarder{master}")
+        process_label.set_process_label("forwarder")
         os.nice(YIELDING)
     _become_greenlets()
     logs.configure()

@@ -14,7 +14,6 @@ from gateway.observability.logs import printable
 from gateway.observability.training import Report, report_sites
 from gateway.queues.registry import find_queue
 from gateway.settings import load
-from gateway.strict_schema import SettingsError
 
 NOT_COUNTED = (
     "With a queue on SQS each forwarder counts what it delivers by itself: add up "
@@ -42,13 +41,11 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    if options.site and options.site not in settings.sites:
-        raise SettingsError(f"no [sites.{options.site}] in the sites file")
+    sites = [settings.site(options.site).key] if options.site else [*settings.sites]
     deliveries = find_queue(settings).deliveries()
     if deliveries is None:
         print(NOT_COUNTED, file=sys.stderr)
         return 2
-    sites = [options.site] if options.site else [*settings.sites]
     for report in report_sites(deliveries, sites):
         for line in [json.dumps(report)] if options.json else map(printable, _lines(report)):
             print(line)

@@ -121,7 +121,7 @@ def _serve(port: int, environ: Mapping[str, str], welcome: str) -> int:
 
 
 def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:
-    """Whether the server is up, once it is or has ended."""
+    """Return whether the server answers, once it does or has ended."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:

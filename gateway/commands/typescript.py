@@ -31,9 +31,7 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     settings = load(os.environ)
-    site = settings.sites.get(options.site)
-    if site is None:
-        raise SettingsError(f"no [sites.{options.site}] in the sites file")
+    site = settings.site(options.site)
     print(declaration(site.key, site.event_types, _columns(settings, site)))
     return 0
 

@@ -16,6 +16,7 @@ from gateway.observability.history.steps import Request
 from gateway.observability.redaction import Redactor
 from gateway.queues import Delivery, QueueBackend, Rejection, Release
 from gateway.queues.deliveries import count_by_type, is_purchase
+from gateway.reasons import Reason
 
 
 @dataclass
@@ -40,7 +41,8 @@ class DeliveryRecorder:
         """Record a call that is made inside of the context, and mask values in its error."""
         request = Request(next(self._names), time.time(), call.site, len(call.deliveries))
         self._history.record(steps.sent, request, call.deliveries)
-        started, answer, outcome, message = time.monotonic(), Answer(), "unexpected", None
+        started, answer, message = time.monotonic(), Answer(), None
+        outcome: str = Reason.UNEXPECTED
         try:
             yield answer
             outcome = "accepted"

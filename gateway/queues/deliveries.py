@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from gateway.queues import Record
+from gateway.queues.duplicates import event_members
 
 PURCHASE = "purchase"  # in any case, since sites may rename it
 
@@ -48,7 +47,7 @@ def count_by_type(records: Iterable[Record]) -> dict[tuple[str, str], EventCount
     """Return the counts by site and event type."""
     sums: dict[tuple[str, str], list[int]] = {}
     for record in records:
-        event = _members(record.event)
+        event = event_members(record)
         key = record.site, str(event.get("eventType"))
         if key not in sums:
             sums[key] = [0] * len(EventCounts._fields)
@@ -77,12 +76,3 @@ def _add(sums: list[int], get: Callable[[str], Any], user_id: str | None) -> Non
     sums[3] += has_recommendation
     sums[4] += has_source
     sums[5] += has_recommendation or has_source
-
-
-def _members(event: str) -> dict[str, Any]:
-    """Return the event; nothing of a text that is none."""
-    try:
-        members = orjson.loads(event)
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}

@@ -38,7 +38,7 @@ def marks_of_its_id(mark: bytes) -> tuple[bytes, bytes]:
 
 def with_own_id(record: Record) -> Record:
     """Return a record whose event is sent under an ID of its own; it is found by its first one."""
-    event = _members(record)
+    event = event_members(record)
     parts = (record.site, record.session_id, record.event_id, _content(record))
     return record._replace(event=dumps({**event, "eventId": str(uuid5(NAMESPACE, dumps(parts)))}))
 
@@ -59,12 +59,12 @@ def _content(record: Record) -> str:
     Not `sentAt`, which a reloaded page states anew and the gateway corrects or fills in; nor what
     led to the event, which may be known at one time and not at another.
     """
-    get = _members(record).get
+    get = event_members(record).get
     return dumps((get("eventType"), get("itemId"), get("eventValue"), get("properties")))
 
 
-def _members(record: Record) -> dict[str, Any]:
-    """Return the event; nothing of a text that is none, so that its eventId alone counts."""
+def event_members(record: Record) -> dict[str, Any]:
+    """Return the members of a record's event; none if its text is not a JSON object."""
     try:
         event = orjson.loads(record.event)
     except ValueError:

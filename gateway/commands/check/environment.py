@@ -15,7 +15,7 @@ REFERENCE = "docs/settings.md lists every setting and its values"
 
 
 def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """One for each setting, and one for each name that is none."""
+    """Yield a finding for each setting, and for each name that is not one."""
     fields = EnvironmentSchema().fields
     for name, field in sorted((str(field.data_key), field) for field in fields.values()):
         if name in environ:

@@ -28,7 +28,7 @@ REMEDIES = {
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Crosses for all that is wrong with it; else what waits."""
+    """Yield what is wrong with the queue, or else what waits in it."""
     queue = find_queue(settings)
     problems = list(_problems(queue))
     for problem in problems:

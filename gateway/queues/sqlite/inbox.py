@@ -102,9 +102,10 @@ class SqliteInbox:
 
     def _require_capacity(self, database: Database, max_bytes: int, min_free_bytes: int) -> None:
         """Raise QueueFull if a limit is reached, even without the marks that fill the file."""
-        if database.is_full(max_bytes) and not (
-            self._drop_marks(database) and not database.is_full(max_bytes)
-        ):
+        is_full = database.is_full(max_bytes)
+        if is_full and self._drop_marks(database):
+            is_full = database.is_full(max_bytes)
+        if is_full:
             raise QueueFull(Reason.QUEUE_FULL, f"the queue has reached {max_bytes} bytes")
         if database.free_bytes() < min_free_bytes:
             raise QueueFull(Reason.DISK_RESERVE, f"less than {min_free_bytes} bytes of disk free")
@@ -134,21 +135,25 @@ class SqliteInbox:
         database = self._database
         looks = self._unlooked >= LOOK_LENGTH or time.monotonic() - self._looked_at > LOOK_SECONDS
         if looks:
-            self._require_capacity(self._database, self._max_bytes, self._min_free_bytes)
+            self._require_capacity(database, self._max_bytes, self._min_free_bytes)
             self._looked_at, self._unlooked = time.monotonic(), 0
+        is_new: list[bool | None] = []
         with database.transaction() as db:
             now, before = seen_tables(self._clock(), self._dedupe_seconds)[:2]
-            held = find_held(db, records, self._clock())
-            is_held = [(record.site, record.user_id) in held for record in records]
-            free = [record for record, no in zip(records, is_held, strict=True) if not no]
-            marked = [_marked(db, now, before, record) for record in free]
-            insert(db, filter(None, marked))
+            held, new = find_held(db, records, self._clock()), []
+            for record in records:
+                if (record.site, record.user_id) in held:
+                    is_new.append(None)
+                    continue
+                if marked := _marked(db, now, before, record):
+                    new.append(marked)
+                is_new.append(marked is not None)
+            insert(db, new)
         self._unlooked += sum(len(record.event) for record in records)
         if looks:
             with suppress(QueueUnavailable):  # all is stored: whoever comes next meets it
                 database.checkpoint(NEGLECTED_LOG_BYTES)
-        is_new = (record is not None for record in marked)
-        return [None if no else next(is_new) for no in is_held]
+        return is_new
 
 
 def _marked(db: sqlite3.Connection, now: str, before: str, record: Record) -> Record | None:

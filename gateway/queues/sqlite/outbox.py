@@ -101,14 +101,15 @@ class SqliteOutbox:
     ) -> None:
         """Delete the acked, make dead letters of the rejected, release the rest: all or nothing."""
         self._ballast.throw()
-        self._settlements.write(Settlement(acked, rejected, released))
-        for delivery in chain(acked, (rejection.delivery for rejection in rejected)):
+        settlement = Settlement(acked, rejected, released)
+        self._settlements.write(settlement)
+        for delivery in settlement.settled:
             self._scheduler.settle(delivery)
         for release in released:
             self._scheduler.release(release.delivery, release.delay)
 
     def oldest_at(self) -> float | None:
-        """When what waits longest was received, which is what came first."""
+        """Return when the oldest record was received, which is the one with the lowest ID."""
         with self._database.reading() as db:
             return oldest_at(db)
 

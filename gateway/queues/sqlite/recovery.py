@@ -21,6 +21,7 @@ from gateway.queues import Record
 from gateway.queues.sqlite import totals, users
 from gateway.queues.sqlite.database import Database
 from gateway.queues.sqlite.errors import UNREADABLE, unavailable
+from gateway.queues.sqlite.leaf_pages import PAGE_BYTES
 from gateway.queues.sqlite.locks import QueueLocks
 from gateway.queues.sqlite.rows import (
     checked,
@@ -36,7 +37,7 @@ from gateway.reasons import Reason
 IN_USE = "somebody else uses the new file"
 PATIENCE_SECONDS = 10.0  # for those who use the file to be done with what they are at
 DEAD_COLUMNS = f"{COLUMNS}, checksum, reason, message, attempts, died_at"
-PAGE_BYTES, PAGE_COUNT = 4096, slice(28, 32)  # SQLite's default, and where the header counts them
+PAGE_COUNT = slice(28, 32)  # in the file's header
 
 
 class Recovery(NamedTuple):

@@ -85,6 +85,7 @@ class SettlementWriter:
                 if error.reason != Reason.DISK_FULL:
                     raise
                 log.warning("disk_full: deliveries are settled in memory until there is space")
+                self._tried_at = self._clock()
                 self._keep(settlement)
             return
         if self._unwritten.size + settlement.size > MOST_UNWRITTEN:
@@ -102,7 +103,6 @@ class SettlementWriter:
             self._write_all()
 
     def _keep(self, settlement: Settlement) -> None:
-        self._tried_at = self._tried_at if self._unwritten.size else self._clock()
         self._unwritten = Settlement(
             [*self._unwritten.acked, *settlement.acked],
             [*self._unwritten.rejected, *settlement.rejected],
@@ -137,7 +137,9 @@ class SettlementWriter:
                     row = (reason, message, attempts, died_at, *_key(delivery))
                     db.execute(INSERT_DEAD_LETTER, row)
             acked = [delivery.record for delivery in settlement.acked if _delete(db, delivery)]
-            rejected = [one for one in settlement.rejected if _is_gone(db, one.delivery)]
+            rejected = [
+                rejection for rejection in settlement.rejected if _is_gone(db, rejection.delivery)
+            ]
             totals.add(db, acked, rejected, died_at)
             db.executemany(
                 f"UPDATE queue SET attempts = attempts + ? WHERE {SAME_EVENT}",

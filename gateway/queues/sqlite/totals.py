@@ -35,7 +35,9 @@ def add(
 ) -> None:
     """Add delivered and dead events to the totals, in the caller's transaction."""
     by_type = count_by_type(acked)
-    by_reason = Counter((one.delivery.record.site, one.reason) for one in rejected)
+    by_reason = Counter(
+        (rejection.delivery.record.site, rejection.reason) for rejection in rejected
+    )
     db.executemany(INSERT_SITE, [(site, now) for site in {site for site, _ in by_type | by_reason}])
     for (site, event_type), counts in by_type.items():
         (is_known,) = db.execute(IS_KNOWN, (MOST_TYPES, event_type, site)).fetchone()

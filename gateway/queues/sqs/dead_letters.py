@@ -60,7 +60,9 @@ class SqsDeadLetters:
         started = float("inf")
         while messages := (answer := self._receive()).get("Messages"):
             started = min(started, _date(answer))
-            self._receipts |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
+            self._receipts |= {
+                message["MessageId"]: message["ReceiptHandle"] for message in messages
+            }
             fresh = {  # SQS may deliver a message twice, even in one answer
                 message["MessageId"]: message
                 for message in messages
@@ -157,12 +159,12 @@ def send(queue: Queue, entries: Sequence[Mapping[str, Any]]) -> list[QueueUnavai
 
 
 def _sent_at(message: Mapping[str, Any]) -> float:
-    """By SQS's clock, in epoch seconds."""
+    """Return when a message was sent, by SQS's clock, in epoch seconds."""
     return int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
 
 
 def _date(answer: Mapping[str, Any]) -> float:
-    """When SQS answered, by the same clock, at the latest."""
+    """Return when SQS answered at the latest, by the same clock."""
     text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     return parsedate_to_datetime(text).timestamp() + 1 if text else float("inf")
 
@@ -182,6 +184,6 @@ def _entry(rejection: Rejection, now: float) -> dict[str, Any]:
 
 
 def _attribute(kind: str, value: str) -> dict[str, str]:
-    """SQS takes no empty value."""
+    """Return an attribute as SQS accepts it: never empty, without control characters."""
     text = UNSEEMLY.sub("?", value)[:ATTRIBUTE_CHARACTERS] or "-"
     return {"DataType": kind, "StringValue": text}
