@@ -87,7 +87,7 @@ HISTORY_LOST = Counter("gateway_trail_lost_steps", "Steps that the inspector cou
 
 
 def committed(events: int, seconds: float) -> None:
-    """One group commit."""
+    """Record a group commit."""
     COMMIT_EVENTS.observe(events)
     COMMIT_SECONDS.observe(seconds)
 
@@ -101,7 +101,7 @@ class State(NamedTuple):
 
 
 def state_of_queue(queue: QueueBackend, forwarder_status: ForwarderStatus | None) -> State:
-    """Asks the queue itself."""
+    """Ask the queue for its status and size; leave out what it can't tell."""
     try:
         return State(forwarder_status, queue.status(), queue.bytes_used())
     except QueueError:
@@ -109,7 +109,7 @@ def state_of_queue(queue: QueueBackend, forwarder_status: ForwarderStatus | None
 
 
 def exposition(state: State, health: Health | None = None) -> bytes:
-    """All of it in Prometheus' text format; `health` is what a web end's `/readyz` says."""
+    """Return all metrics in Prometheus' text format; `health` is what `/readyz` reports."""
     gauges = CollectorRegistry()
     gauges.register(_Gauges(state, health))
     counters = REGISTRY

@@ -11,7 +11,7 @@ LOCAL_DOMAINS = (".localhost", ".internal")  # nobody can register a name there
 
 
 def is_allowed(headers: Message[str, str], listening: str) -> bool:
-    """Whether a request comes from the sandbox's own page or a program.
+    """Return whether a request comes from the sandbox's own page or a program.
 
     A page of any name may have that name resolved to our address (DNS rebinding), and then counts
     as our own. So the Host must be an address, the one we listen on, or a name that is local.

@@ -94,7 +94,7 @@ class PutEvents:
 
     @property
     def faults(self) -> Faults:
-        """The faults in force; setting them restarts their random sequence."""
+        """Return the faults in force; setting them restarts their random sequence."""
         return self._faults
 
     @faults.setter

@@ -69,7 +69,7 @@ class Sandbox:
 
     @property
     def faults(self) -> Faults:
-        """The faults in force; setting them restarts their random sequence."""
+        """Return the faults in force; setting them restarts their random sequence."""
         return self._put_events.faults
 
     @faults.setter

@@ -86,5 +86,5 @@ def _busy_timeout(db: sqlite3.Connection, milliseconds: int) -> Iterator[None]:
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether others are in the way: with a write, or the recovery of a log."""
+    """Return whether others are in the way: with a write, or the recovery of a WAL."""
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -144,7 +144,7 @@ class Database:
             wait_until(partial(self._checkpoint_in, self._connection, "TRUNCATE"), REPLACED)
 
     def exists(self) -> bool:
-        """Whether there is a file to look into. Raises QueueUnavailable where that can't be told.
+        """Return whether there is a file. Raises QueueUnavailable if that can't be told.
 
         Who only looks asks first: the file that it made would be its own, and keep the service out.
         """

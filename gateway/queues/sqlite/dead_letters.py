@@ -28,7 +28,7 @@ class SqliteDeadLetters:
         self._database = Database(path, "FULL")
 
     def list(self) -> Iterator[DeadLetter]:
-        """All of them, oldest first."""
+        """Yield all of them, oldest first."""
         last, page = 0, self._page(0)
         while page:
             yield from page
@@ -105,8 +105,8 @@ def status(path: Path) -> Status:
         (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
         oldest = oldest_at(db)
     database.close()
-    condition, now = read_status(path), time.time()
-    in_flight = 0 if condition is None or condition.is_stale(now) else condition.in_flight
+    forwarder, now = read_status(path), time.time()
+    in_flight = 0 if forwarder is None or forwarder.is_stale(now) else forwarder.in_flight
     age = None if oldest is None else max(0.0, now - oldest)
     return Status(queued, in_flight, dead, age)
 

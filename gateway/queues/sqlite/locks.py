@@ -129,7 +129,7 @@ class ForwarderLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        """Whether the lock is ours now. Raises QueueUnavailable where there can't be one.
+        """Return whether the lock is ours now. Raises QueueUnavailable if there can't be one.
 
         Asked again while it is ours, it sees to it that others meet it: the file may have been
         deleted or replaced.

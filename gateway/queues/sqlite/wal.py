@@ -19,7 +19,7 @@ FRAME_SALTS = slice(8, 16)
 
 
 def file_size(path: Path) -> int:
-    """Bytes of the file that is the log of this database."""
+    """Return the size of this database's WAL file in bytes."""
     try:
         return os.stat(f"{path}-wal").st_size
     except FileNotFoundError:
@@ -27,7 +27,7 @@ def file_size(path: Path) -> int:
 
 
 def bytes_used(path: Path) -> int:
-    """Those of them that are in use."""
+    """Return the bytes of the WAL that are in use."""
     try:
         log = os.open(f"{path}-wal", os.O_RDONLY)
     except OSError:  # there is none; or SQLite will say what is wrong

@@ -60,11 +60,11 @@ class SqsOutbox:
         self.unknown_messages = 0
 
     def has_capacity(self) -> bool:
-        """Whether more may be received."""
+        """Return whether more may be received."""
         return self._in_flight.waiting < WAITING and len(self._done) < WAITING
 
     def is_idle(self) -> bool:
-        """Whether nothing is held."""
+        """Return whether no message is held."""
         return not self._in_flight.messages and not self._done
 
     def sites(self) -> list[str]:
@@ -105,7 +105,7 @@ class SqsOutbox:
         self._conclude({message.id: message for message in touched if message is not None})
 
     def oldest_at(self) -> None:
-        """Not known of what SQS holds."""
+        """Return None: SQS does not tell."""
 
     def tidy(self) -> None:
         """Put off when messages lapse, give back what waits too long. Raises QueueError."""
@@ -188,7 +188,7 @@ class SqsOutbox:
         self._delete()
 
     def _delay(self, message: Message) -> float:
-        """Seconds until a message of a site in trouble is worth another look.
+        """Return the seconds until a message of a site in trouble is worth another look.
 
         They grow with its age, so that no outage takes it to the redrive policy's count, and stay
         below half of it, so that recovery takes no longer than the outage.
