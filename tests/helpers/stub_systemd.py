@@ -57,7 +57,11 @@ def stop(name: str) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     for _ in range(3000):
-        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+        try:
+            is_zombie = stat.read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):  # it ends while it is looked at
+            return
+        if is_zombie:
             return
         time.sleep(0.01)
     raise TimeoutError(f"{name} does not stop")
